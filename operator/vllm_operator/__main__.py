@@ -1,0 +1,117 @@
+"""The command line: run the operator, render a resource's children, print the CRDs."""
+
+import asyncio
+import dataclasses
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from vllm_operator import __version__
+from vllm_operator.api.meta import InvalidObjectError
+from vllm_operator.api.observed import Observed
+from vllm_operator.api.reasons import StalledError
+from vllm_operator.api.schema import crds as all_crds
+from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.config import InvalidSettingError, Settings
+from vllm_operator.desired.records import Image
+from vllm_operator.desired.server import desired
+from vllm_operator.generate import dump
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.read()
+    except InvalidSettingError as error:
+        raise click.ClickException(str(error)) from error
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """Run vLLM model servers on Kubernetes."""
+
+
+@main.command()
+@click.option("--namespace", "namespaces", multiple=True, help="Watch this namespace only; may be repeated.")
+@click.option("--health-address", help="Address of the health and metrics server.")
+@click.option("--health-port", type=click.IntRange(0, 65535), help="Port of the health and metrics server.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning"]), default="info", show_default=True
+)
+def run(
+    namespaces: tuple[str, ...], health_address: str | None, health_port: int | None, log_level: str
+) -> None:
+    """Run the operator against the cluster of KUBECONFIG, or the one that this pod is in."""
+    settings = _settings()
+    changes: dict[str, Any] = {"namespaces": namespaces or settings.namespaces}
+    if health_address is not None:
+        changes["health_address"] = health_address
+    if health_port is not None:
+        changes["health_port"] = health_port
+    logging.basicConfig(
+        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    # Imported here: kopf and the client take half a second, and the other commands need neither.
+    from vllm_operator.controller.operator import run as run_operator  # noqa: PLC0415
+
+    sys.exit(asyncio.run(run_operator(dataclasses.replace(settings, **changes))))
+
+
+@main.command()
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+def render(files: tuple[Path, ...]) -> None:
+    """Print the objects that the operator would make of the resources in FILES, without a cluster.
+
+    Unknown fields are errors here. Exit code 1 means that a resource cannot be rendered; each problem is
+    printed with its field's path.
+    """
+    settings = _settings()
+    default = Image(settings.cpu_image, settings.cpu_engine)
+    rendered: list[dict[str, Any]] = []
+    failed = False
+    for file, body in _documents(files):
+        try:
+            server = VLLMServer.parse(body, strict=True)
+            observed = Observed(server=server, children={}, claim=None, pods=())
+            rendered += desired(observed, default).manifests
+        except InvalidObjectError as error:
+            failed = True
+            for problem in error.problems:
+                click.echo(f"{file}: {problem}", err=True)
+        except StalledError as error:
+            failed = True
+            click.echo(f"{file}: {error.message}", err=True)
+    if failed:
+        sys.exit(1)
+    click.echo(dump(rendered), nl=False)
+
+
+def _documents(files: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for file in files:
+        try:
+            documents = [
+                document for document in yaml.safe_load_all(file.read_bytes()) if document is not None
+            ]
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise click.ClickException(f"{file}: is not YAML: {error}") from error
+        for document in documents:
+            if not isinstance(document, dict):
+                raise click.ClickException(f"{file}: holds {type(document).__name__}, not an object")
+            yield file, document
+
+
+@main.command()
+def crds() -> None:
+    """Print the CustomResourceDefinitions, for `kubectl apply --server-side -f -`."""
+    click.echo(dump(all_crds()), nl=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Vocabulary: the resources, their rules, and the facts that the other rooms speak about."""

@@ -1,0 +1,136 @@
+"""What was seen in the cluster of one server: facts, small and frozen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.vllmserver import VLLMServer
+
+Ref = tuple[str, str]
+"""Kind and name of a child; its namespace is the server's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """What every child is known by."""
+
+    kind: str
+    name: str
+    uid: str
+    resource_version: int
+    owner: str | None
+    """uid of the controlling owner."""
+    server: str | None
+    """Name of the server in the labels."""
+    deleting: bool
+    digest: bytes
+    """Of the fields that our field manager owns: see `desired.canonical`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentFacts(Child):
+    """A Deployment, as its controller describes it."""
+
+    generation: int
+    observed_generation: int
+    record: str | None
+    """Label of the record in the pod template."""
+    wanted_replicas: int
+    replicas_manager: str | None
+    """Another field manager that holds `spec.replicas`."""
+    replicas: int
+    updated_replicas: int
+    ready_replicas: int
+    progressing: str
+    """Reason of the Progressing condition."""
+    failure: str
+    """Message of the ReplicaFailure condition, where pods are refused."""
+
+    def observed(self) -> bool:
+        """Whether the Deployment controller has seen the latest spec."""
+        return self.observed_generation >= self.generation
+
+    def rolled_out(self, record: str) -> bool:
+        """Whether the Deployment says that a record's template has replaced every other pod.
+
+        `NewReplicaSetAvailable` alone is not enough: when a template and the replica count change
+        together, the controller first scales and writes the new observedGeneration beside the old
+        condition (k8s.io/kubernetes v1.36.3, pkg/controller/deployment, sync and syncDeploymentStatus).
+        It then has no ReplicaSet of the new template, and so no updated replica.
+        """
+        return (
+            self.record == record
+            and self.observed()
+            and self.progressing == "NewReplicaSetAvailable"
+            and self.replicas == self.updated_replicas
+            and (self.updated_replicas > 0 or self.wanted_replicas == 0)
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimFacts(Child):
+    """A PersistentVolumeClaim."""
+
+    phase: str
+    access_modes: tuple[str, ...]
+    size: str
+    """Requested storage, canonical."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFacts(Child):
+    """A ControllerRevision that holds the inputs and the rendered pod template of one revision."""
+
+    revision: int
+    default_image: str | None
+    """Image that was pinned because the spec named none, and the engine that goes with it."""
+    default_engine: str | None
+    content: bytes
+    """The template, as compressed JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodFacts:
+    """A pod of the server."""
+
+    name: str
+    record: str | None
+    deleting: bool
+    ready: bool
+    unschedulable: str
+    """The scheduler's words while no node takes the pod."""
+    waiting: str
+    """Reason for which the container waits, such as `CrashLoopBackOff`."""
+    waiting_message: str
+    started_at: str
+    """When the running container started (RFC 3339); empty while none runs."""
+    restarts: int
+    exit_code: int | None
+    """Exit code of the container's last end."""
+    last_words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All that is known of one server when it is reconciled."""
+
+    server: VLLMServer
+    children: Mapping[Ref, Child]
+    claim: ClaimFacts | None
+    """The cache's claim, ours or the one given; None when there is none."""
+    pods: tuple[PodFacts, ...]
+
+    @property
+    def deployment(self) -> DeploymentFacts | None:
+        """The server's Deployment."""
+        child = self.children.get(("Deployment", self.server.name))
+        return child if isinstance(child, DeploymentFacts) else None
+
+    @property
+    def records(self) -> tuple[RecordFacts, ...]:
+        """The server's records, oldest first."""
+        records = [child for child in self.children.values() if isinstance(child, RecordFacts)]
+        return tuple(sorted(records, key=lambda record: record.revision))
+
+
+Manifest = dict[str, Any]

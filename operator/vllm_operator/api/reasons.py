@@ -1,0 +1,48 @@
+"""Why a condition is as it is: every reason, with the sentence that the reference page prints."""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """A reason; `doc` says in one sentence when it is given."""
+
+    doc: str
+
+    def __new__(cls, value: str, doc: str) -> "Reason":
+        """Keep the sentence beside the word."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.doc = doc
+        return member
+
+    CACHE_UNBOUND = "CacheUnbound", "The claim of the cache has no volume yet, or does not exist."
+    CHILD_REJECTED = (
+        "ChildRejected",
+        "The API server refused an object that the operator or a controller made.",
+    )
+    CRASH_LOOPING = "CrashLooping", "The container ends again and again; the message holds its last words."
+    IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
+    INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
+    INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
+    NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
+    ROLLING_OUT = "RollingOut", "Pods of the revision asked for are being made."
+    SERVING = "Serving", "Every replica serves the revision asked for."
+    SUSPENDED = "Suspended", "The server has been scaled to 0."
+    UNSCHEDULABLE = "Unschedulable", "No node takes the pod; the message holds the scheduler's words."
+    WARMING_UP = "WarmingUp", "The container runs and loads the model; it does not answer yet."
+
+
+ORDINARY = frozenset({Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP})
+"""Reasons that come and go while all is well; the others are Warnings among the Events."""
+
+
+class StalledError(Exception):
+    """Nothing will change until somebody edits something.
+
+    `reason` and `message` become the Stalled condition.
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message

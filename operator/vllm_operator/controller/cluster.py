@@ -1,0 +1,166 @@
+"""The one door to the Kubernetes client: reads and writes of single objects.
+
+Answers are plain JSON. The client's typed models are passed by: they validate after the write has
+happened, and cost more CPU than the request. Its `call_api` gives authentication, TLS and connections.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from vllm_operator.api.meta import GROUP, VERSION
+from vllm_operator.api.observed import Manifest, Ref
+from vllm_operator.controller.outcome import ApiError
+from vllm_operator.desired.canonical import encode
+from vllm_operator.desired.names import FIELD_MANAGER
+
+REQUEST_TIMEOUT_SECONDS = 15
+CONNECTIONS = 32
+
+# A charset, because the client calls json.dumps itself for every dict and for the bare content type, and
+# what that writes above U+FFFF the API server refuses. It cuts the parameter off (k8s.io/apiserver
+# v0.36.3, pkg/endpoints/handlers/patch.go), and the client passes bytes through.
+_APPLY = "application/apply-patch+yaml; charset=utf-8"
+
+_PATHS = {
+    "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "Event": ("apis/events.k8s.io/v1", "events"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "Service": ("api/v1", "services"),
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "VLLMServer": (f"apis/{GROUP}/{VERSION}", "vllmservers"),
+}
+
+
+def _path(kind: str, namespace: str, *rest: str) -> str:
+    prefix, plural = _PATHS[kind]
+    return "/".join(("", prefix, "namespaces", namespace, plural, *rest))
+
+
+async def load_configuration() -> Configuration:
+    """Where the API server is and who we are: KUBECONFIG or ~/.kube/config, else the pod's own account."""
+    configuration = Configuration()
+    kubeconfig = os.environ.get("KUBECONFIG")
+    # The client types neither way of loading.
+    if kubeconfig or Path("~/.kube/config").expanduser().exists():
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, client_configuration=configuration
+        )
+    else:
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    configuration.connection_pool_maxsize = CONNECTIONS
+    # Proxies of the environment are meant for the way out, not for the API server; kopf ignores them too.
+    configuration.client_session_kwargs = {"trust_env": False}
+    return configuration
+
+
+class Cluster:
+    """Reads and writes single objects of a cluster."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._client = ApiClient(configuration)
+        self._client.user_agent = FIELD_MANAGER
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def get(self, ref: Ref, namespace: str) -> Manifest | None:
+        """An object, or None when there is none. Raises ApiError."""
+        try:
+            return await self._call("GET", _path(ref[0], namespace, ref[1]))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object by an apply without force. Raises ApiError, with 409 if others hold its fields.
+
+        Never by POST: what was created by POST a later apply does not remove.
+        """
+        return await self._apply(manifest, force=False)
+
+    async def apply(self, manifest: Manifest, uid: str) -> Manifest:
+        """Apply to the very object that has this uid. Raises ApiError, with 409 or 422 if it is another."""
+        metadata = {**manifest["metadata"], "uid": uid}
+        return await self._apply({**manifest, "metadata": metadata}, force=True)
+
+    async def _apply(self, manifest: Manifest, *, force: bool, subresource: str = "") -> Manifest:
+        metadata = manifest["metadata"]
+        path = _path(manifest["kind"], metadata["namespace"], metadata["name"], *filter(None, [subresource]))
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
+        return await self._call("PATCH", path, query, body=encode(manifest).encode(), content_type=_APPLY)
+
+    async def apply_status(self, manifest: Manifest) -> Manifest:
+        """Apply the whole status of one of our resources. Raises ApiError."""
+        return await self._apply(manifest, force=True, subresource="status")
+
+    async def delete(self, ref: Ref, namespace: str, uid: str) -> None:
+        """Delete the very object that has this uid; it may be gone already. Raises ApiError."""
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
+        try:
+            await self._call("DELETE", _path(ref[0], namespace, ref[1]), body=body)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise
+
+    async def post_event(self, namespace: str, event: Manifest) -> None:
+        """Post an Event. Raises ApiError."""
+        await self._call("POST", _path("Event", namespace), body=event)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: bytes | Manifest | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        client = self._client
+        headers = {**client.default_headers, "Content-Type": content_type, "Accept": "application/json"}
+        await client.update_params_for_auth(headers, None, ["BearerToken"], path, method, None)
+        url = f"{client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
+        response = await client.call_api(method, url, headers, body, _request_timeout=REQUEST_TIMEOUT_SECONDS)
+        data: bytes = await response.read()  # type: ignore[no-untyped-call]
+        if response.status >= 300:
+            raise _error(response.status, data, response.headers.get("Retry-After", ""))
+        answer: Manifest = json.loads(data)
+        return answer
+
+
+def _error(status: int, data: bytes, retry_after: str) -> ApiError:
+    try:
+        message = json.loads(data)["message"]
+    except (ValueError, KeyError, TypeError):
+        message = data.decode(errors="replace")[:1000]
+    return ApiError(status, message, float(retry_after) if retry_after.isdecimal() else 0.0)
+
+
+async def credentials() -> dict[str, Any]:
+    """The same way to the API server, in the words of kopf's ConnectionInfo.
+
+    Read afresh at each call: kopf asks again when the API server no longer takes what it has.
+    """
+    configuration = await load_configuration()
+    header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+    scheme, _, token = (header or "").partition(" ")
+    return {
+        "server": configuration.host,
+        "ca_path": configuration.ssl_ca_cert or None,
+        "ca_data": configuration.ca_cert_data or None,
+        "insecure": not configuration.verify_ssl,
+        "certificate_path": configuration.cert_file or None,
+        "private_key_path": configuration.key_file or None,
+        "scheme": scheme.title() or None,
+        "token": token or None,
+    }

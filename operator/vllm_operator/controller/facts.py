@@ -1,0 +1,113 @@
+"""From objects as the API server sends them to the facts that are kept of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, PodFacts, RecordFacts
+from vllm_operator.api.quantity import canonical
+from vllm_operator.desired import names
+from vllm_operator.desired.canonical import digest, owned
+from vllm_operator.desired.records import pack
+
+Body = Mapping[str, Any]
+
+
+def child(kind: str, body: Body) -> Child:
+    """The facts of a child of a server."""
+    metadata = body["metadata"]
+    owner = next((o["uid"] for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
+    common = {
+        "kind": kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "resource_version": int(metadata["resourceVersion"]),
+        "owner": owner,
+        "server": (metadata.get("labels") or {}).get(names.SERVER),
+        "deleting": "deletionTimestamp" in metadata,
+        # A record never changes, and carries a whole template: it is known by its name alone.
+        "digest": b"" if kind == "ControllerRevision" else digest(owned(body, names.FIELD_MANAGER)),
+    }
+    if kind == "Deployment":
+        return DeploymentFacts(**common, **_deployment(body))
+    if kind == "PersistentVolumeClaim":
+        return ClaimFacts(**common, **_claim(body))
+    if kind == "ControllerRevision":
+        return RecordFacts(**common, **_record(body))
+    return Child(**common)
+
+
+def _deployment(body: Body) -> dict[str, Any]:
+    spec, status = body["spec"], body.get("status") or {}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    failure = conditions.get("ReplicaFailure", {})
+    return {
+        "generation": body["metadata"]["generation"],
+        "observed_generation": status.get("observedGeneration", 0),
+        "record": (spec["template"]["metadata"].get("labels") or {}).get(names.RECORD),
+        "wanted_replicas": spec.get("replicas", 1),
+        "replicas_manager": _replicas_manager(body),
+        "replicas": status.get("replicas", 0),
+        "updated_replicas": status.get("updatedReplicas", 0),
+        "ready_replicas": status.get("readyReplicas", 0),
+        "progressing": conditions.get("Progressing", {}).get("reason", ""),
+        "failure": failure.get("message", "") if failure.get("status") == "True" else "",
+    }
+
+
+def _replicas_manager(body: Body) -> str | None:
+    """The manager that holds `spec.replicas`, if we do not hold it too."""
+    managers = [
+        (entry["manager"], entry["operation"])
+        for entry in body["metadata"].get("managedFields") or ()
+        if "f:replicas" in entry.get("fieldsV1", {}).get("f:spec", {})
+    ]
+    if not managers or (names.FIELD_MANAGER, "Apply") in managers:
+        return None
+    return str(managers[0][0])
+
+
+def _claim(body: Body) -> dict[str, Any]:
+    spec = body["spec"]
+    return {
+        "phase": (body.get("status") or {}).get("phase", "Pending"),
+        "access_modes": tuple(spec.get("accessModes") or ()),
+        "size": canonical(str(spec.get("resources", {}).get("requests", {}).get("storage", "0"))),
+    }
+
+
+def _record(body: Body) -> dict[str, Any]:
+    data = body.get("data") or {}
+    inputs = data.get("inputs") or {}
+    pinned = inputs.get("defaultImage", False)
+    return {
+        "revision": body["revision"],
+        "default_image": inputs.get("image") if pinned else None,
+        "default_engine": inputs.get("engine") if pinned else None,
+        "content": pack(data.get("template") or {}),
+    }
+
+
+def pod(body: Body) -> PodFacts:
+    """The facts of a pod."""
+    metadata, status = body["metadata"], body.get("status") or {}
+    conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    container: Body = next(
+        (c for c in status.get("containerStatuses") or () if c["name"] == names.CONTAINER), {}
+    )
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    ended = state.get("terminated") or last.get("terminated") or {}
+    waiting = state.get("waiting") or {}
+    return PodFacts(
+        name=metadata["name"],
+        record=(metadata.get("labels") or {}).get(names.RECORD),
+        deleting="deletionTimestamp" in metadata,
+        ready=conditions.get("Ready", {}).get("status") == "True",
+        unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
+        waiting=waiting.get("reason", ""),
+        waiting_message=waiting.get("message", ""),
+        started_at=(state.get("running") or {}).get("startedAt") or "",
+        restarts=container.get("restartCount", 0),
+        exit_code=ended.get("exitCode"),
+        last_words=ended.get("message") or ended.get("reason") or "",
+    )

@@ -1,0 +1,142 @@
+"""The one door to kopf, which delivers events: a handler updates the store, queues a key, and returns.
+
+No handler of kopf's that keeps state is used, so kopf writes nothing on any object and sets no finalizer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import kopf
+
+from vllm_operator.api.meta import GROUP, VERSION
+from vllm_operator.api.vllmserver import KIND, PLURAL
+from vllm_operator.controller.store import Key, Store
+from vllm_operator.controller.workqueue import Priority, WorkQueue
+from vllm_operator.desired import names
+
+CHILDREN = {
+    "ControllerRevision": ("apps", "v1", "controllerrevisions"),
+    "Deployment": ("apps", "v1", "deployments"),
+    "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
+    "Pod": ("v1", "pods"),
+    "Service": ("v1", "services"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
+}
+"""What is watched beside the servers, only where it bears our label."""
+
+WATCHED = {KIND: (GROUP, VERSION, PLURAL), **CHILDREN}
+
+Login = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Keeps no last-handled state: no handler needs it, and computing it takes three quarters of the CPU."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _Everything(Collection[Any]):
+    """Holds everything: kopf then cancels no task that is not its own when it ends."""
+
+    def __contains__(self, _: object) -> bool:
+        return True
+
+    def __iter__(self) -> Any:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf's settings, each for a reason."""
+    result = kopf.OperatorSettings()
+    result.persistence.diffbase_storage = _NoDiffBase()
+    # Resources are known by name: no rights on CRDs and namespaces are needed to find them.
+    result.scanning.disabled = True
+    result.watching.chunk_size = 500
+    result.watching.connect_timeout = 10
+    result.networking.request_timeout = 30
+    # kopf ends by its stop flag; on cancellation this would set a timer that kills the process.
+    result.process.ultimate_exiting_timeout = None
+    for resource in CHILDREN.values():
+        result.watching.label_selectors[resource] = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"  # type: ignore[index]
+    # "Handler ... succeeded", once for each event.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Where handlers put what they are told.
+
+    `listed` is set when every kind has been listed once. kopf runs index functions while it lists and holds
+    back all other handlers until that is done; so the index functions fill the store, and whoever waits for
+    `listed` sees servers with all their children.
+    """
+
+    store: Store
+    queue: WorkQueue[Key]
+    listed: asyncio.Event
+
+
+def registry(feed: Feed, login: Login) -> kopf.OperatorRegistry:
+    """Handlers that feed the store and the queue."""
+    result = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=result)
+    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**await login())
+
+    for kind, resource in WATCHED.items():
+        _watch(result, kind, resource, feed)
+    return result
+
+
+def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed: Feed) -> None:
+    priority = Priority.USER if kind == KIND else Priority.CHILD
+
+    @kopf.index(*resource, id=f"list-{kind}", registry=to)
+    async def fill(body: kopf.Body, **_: Any) -> None:
+        if not feed.listed.is_set():
+            key = feed.store.see(kind, body)
+            if key is not None:
+                feed.queue.add(key, Priority.RESYNC)
+
+    @kopf.on.event(*resource, id=f"see-{kind}", registry=to)
+    async def see(event: kopf.RawEvent, **_: Any) -> None:
+        feed.listed.set()
+        body = event["object"]
+        take = feed.store.gone if event["type"] == "DELETED" else feed.store.see
+        key = take(kind, body)
+        if key is not None:
+            feed.queue.add(key, priority)
+
+
+async def start(
+    handlers: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: asyncio.Event
+) -> Awaitable[None]:
+    """Start watching.
+
+    Returns what ends when watching has ended, for good or for a fault. kopf installs handlers of SIGINT
+    and SIGTERM: the caller puts its own back before it awaits anything.
+    """
+    tasks = await kopf.spawn_tasks(
+        registry=handlers,
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+    )
+    return kopf.run_tasks(tasks, ignored=_Everything())

@@ -1,0 +1,63 @@
+"""The three kinds of errors, and the one place that tells them apart.
+
+Stalled: a user must act, and there is no retry (`api.reasons.StalledError`). Waiting: normal, look again
+later. Anything else is a passing fault and backs off.
+"""
+
+from vllm_operator.api.meta import InvalidObjectError
+from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.status.conditions import Verdict
+
+# What we cannot watch (an object that is not ours, a quota) may still mend itself.
+STALLED_RECHECK_SECONDS = 60.0
+
+
+class ApiError(Exception):
+    """The API server refused a request.
+
+    `status` is the HTTP status code, `retry_after` the seconds that it asked us to wait.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{status}: {message}")
+        self.status = status
+        self.message = message
+        self.retry_after = retry_after
+
+
+class WaitingError(Exception):
+    """Nothing is wrong, and nothing can be done before something else has happened.
+
+    Look again after `seconds`, if no event comes before.
+    """
+
+    def __init__(self, reason: Reason, message: str, seconds: float) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+        self.seconds = seconds
+
+
+_REJECTIONS = frozenset({400, 403, 422})
+
+
+def rejected(child: str, error: ApiError) -> StalledError | None:
+    """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
+    if error.status not in _REJECTIONS:
+        return None
+    return StalledError(Reason.CHILD_REJECTED, f"{child} was refused by the API server: {error.message}")
+
+
+def verdict(error: StalledError | WaitingError) -> Verdict:
+    """What an error says to the user."""
+    return Verdict(False, error.reason, error.message, stalled=isinstance(error, StalledError))
+
+
+def recheck_seconds(error: StalledError | WaitingError) -> float:
+    """When to look again, if no event comes before."""
+    return error.seconds if isinstance(error, WaitingError) else STALLED_RECHECK_SECONDS
+
+
+def invalid(error: InvalidObjectError) -> StalledError:
+    """What an object that cannot be parsed means for itself."""
+    return StalledError(Reason.INVALID_SPEC, "; ".join(error.problems))

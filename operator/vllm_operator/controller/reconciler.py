@@ -1,0 +1,144 @@
+"""Reconciles one server: a function of what is, never of what changed."""
+
+import logging
+from datetime import UTC, datetime
+
+from vllm_operator.api.meta import API_VERSION, InvalidObjectError
+from vllm_operator.api.observed import ClaimFacts, Observed
+from vllm_operator.api.reasons import ORDINARY, StalledError
+from vllm_operator.api.status import Condition, VLLMServerStatus
+from vllm_operator.controller import facts, outcome
+from vllm_operator.controller.children import Children
+from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.outcome import ApiError, WaitingError
+from vllm_operator.controller.store import Entry, Key, Store
+from vllm_operator.desired import names
+from vllm_operator.desired.canonical import digest
+from vllm_operator.status.conditions import changes
+from vllm_operator.status.server import judge, judge_blocked, judge_invalid
+
+OBSERVATION_SECONDS = 2.0
+"""Seconds in which the Deployment controller is expected to look at what we wrote. Until then there is
+nothing new to say, and a status in between would be written only to be overwritten."""
+
+log = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Brings servers and their children together, and says in their status how far they are."""
+
+    def __init__(self, store: Store, cluster: Cluster, children: Children, instance: str) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._children = children
+        self._instance = instance
+        """Name under which Events are posted: that of the pod, or of the host."""
+
+    async def __call__(self, key: Key) -> float | None:
+        """Reconcile one server. Returns after how many seconds to look again, if no event comes before.
+
+        Raises ApiError and what else passes by itself: try again later.
+        """
+        entry = self._store.entry(key)
+        if entry is None or entry.deleting:
+            self._children.forget(key)
+            return None
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        try:
+            observed = await self._observe(key, entry)
+        except InvalidObjectError as error:
+            verdict = outcome.verdict(outcome.invalid(error))
+            status = judge_invalid(entry.generation, verdict, previous=entry.transitions, now=now)
+            await self._write(key, entry, status)
+            return None
+        if observed is None:
+            return None
+        return await self._reconcile(key, entry, observed, now)
+
+    async def _reconcile(self, key: Key, entry: Entry, observed: Observed, now: str) -> float | None:
+        again = None
+        try:
+            wanted = await self._children.make(key, observed)
+        except (StalledError, WaitingError) as error:
+            again = outcome.recheck_seconds(error)
+            observed = self._store.observe(key) or observed
+            verdict = outcome.verdict(error)
+            status = judge_blocked(observed, verdict, previous=entry.transitions, now=now)
+        else:
+            observed = self._store.observe(key) or observed
+            await self._children.prune(key, observed, wanted.record)
+            deployment = observed.deployment
+            since = self._children.seconds_since_deployed(key)
+            if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
+                return OBSERVATION_SECONDS - since
+            status = judge(
+                observed, record=wanted.record, image=wanted.image, previous=entry.transitions, now=now
+            )
+        await self._write(key, entry, status)
+        return again
+
+    async def _observe(self, key: Key, entry: Entry) -> Observed | None:
+        """What is known of a server; a given claim is not watched, and so read until it is bound."""
+        observed = self._store.observe(key)
+        if observed is None or observed.server.spec.cache.claim_name is None:
+            return observed
+        name = names.claim(observed.server)
+        known = entry.given_claim
+        if known is None or known.name != name or known.phase != "Bound":
+            live = await self._cluster.get(("PersistentVolumeClaim", name), key.namespace)
+            claim = facts.child("PersistentVolumeClaim", live) if live else None
+            entry.given_claim = claim if isinstance(claim, ClaimFacts) else None
+        return self._store.observe(key)
+
+    async def _write(self, key: Key, entry: Entry, status: VLLMServerStatus) -> None:
+        """Write a status if it says anything new, and tell of what changed by Events."""
+        body = status.model_dump(by_alias=True, exclude_none=True)
+        if digest({"status": body}) == entry.status_digest:
+            return
+        told = changes(entry.transitions, status.conditions or [])
+        metadata = {"name": key.name, "namespace": key.namespace, "uid": entry.uid}
+        manifest = {"apiVersion": API_VERSION, "kind": key.kind, "metadata": metadata, "status": body}
+        try:
+            self._store.see(key.kind, await self._cluster.apply_status(manifest))
+        except ApiError as error:
+            if error.status == 404:
+                return  # deleted meanwhile: nobody is left to be told
+            raise
+        for condition in told:
+            log.info(
+                "%s/%s: %s=%s %s: %s",
+                *(
+                    key.namespace,
+                    key.name,
+                    condition.type,
+                    condition.status,
+                    condition.reason,
+                    condition.message,
+                ),
+            )
+            await self._tell(key, entry.uid, condition)
+
+    async def _tell(self, key: Key, uid: str, condition: Condition) -> None:
+        event = {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{key.name}.", "namespace": key.namespace},
+            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "type": "Normal" if condition.reason in ORDINARY else "Warning",
+            "reason": condition.reason,
+            "action": "Reconcile",
+            "note": condition.message[:1000],
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": key.kind,
+                "name": key.name,
+                "namespace": key.namespace,
+                "uid": uid,
+            },
+            "reportingController": f"{names.FIELD_MANAGER}.dev",
+            "reportingInstance": self._instance,
+        }
+        try:
+            await self._cluster.post_event(key.namespace, event)
+        except ApiError as error:
+            log.warning("%s/%s: Event %s was not taken: %s", key.namespace, key.name, condition.reason, error)

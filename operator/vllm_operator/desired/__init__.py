@@ -1,0 +1,1 @@
+"""What should be: from facts to manifests. No I/O, no clock."""

@@ -1,0 +1,88 @@
+"""One way to write values, and one way to tell whether what is stored is what we want.
+
+Encoding: an apply body is parsed as YAML even when it is JSON, and neither of json.dumps' two ways
+survives that: surrogate pairs are refused, and so are raw control characters. `encode` writes JSON
+that every YAML parser reads back unchanged; templates and apply bodies both use it.
+
+Comparing: of a live object, `owned` keeps the fields that our field manager has applied, as the
+object's own managedFields tell. Its digest is compared with the digest of the manifest wanted.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+def encode(value: Any) -> str:
+    """Write a value as JSON that YAML parsers (PyYAML's and the API server's) read back unchanged."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def digest(manifest: Mapping[str, Any]) -> bytes:
+    """Digest of what a manifest, or the projection of a live object, says of the fields that it has."""
+    text = json.dumps(_normal(_body(manifest)), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def owned(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
+    """The part of a live object that a field manager has applied (not updated)."""
+    for entry in live.get("metadata", {}).get("managedFields") or ():
+        if entry["manager"] == manager and entry["operation"] == "Apply" and not entry.get("subresource"):
+            part = _project(live, entry["fieldsV1"])
+            return part if isinstance(part, dict) else {}
+    return {}
+
+
+_IDENTITY = ("name", "namespace", "uid")
+
+
+def _body(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest without what identifies the object; managedFields never list it."""
+    body = {key: value for key, value in manifest.items() if key not in ("apiVersion", "kind")}
+    body["metadata"] = {k: v for k, v in manifest.get("metadata", {}).items() if k not in _IDENTITY}
+    return body
+
+
+def _normal(value: Any) -> Any:
+    """Even out what the API server changes on storing: empty values go, keyed lists lose their order."""
+    if isinstance(value, Mapping):
+        items = ((key, _normal(item)) for key, item in value.items() if item is not None and item != "")
+        # A fieldRef comes back with the version of the pod's API filled in.
+        return {key: item for key, item in items if not (key == "apiVersion" and "fieldPath" in value)}
+    if isinstance(value, list):
+        items_ = [_normal(item) for item in value]
+        if items_ and all(isinstance(item, dict) for item in items_):
+            return sorted(items_, key=lambda item: json.dumps(item, sort_keys=True, ensure_ascii=False))
+        return items_
+    return value
+
+
+def _project(value: Any, fields: Mapping[str, Any]) -> Any:
+    """Keep of a value what a `fieldsV1` tree names; an empty tree keeps all."""
+    children = {key: sub for key, sub in fields.items() if key != "."}
+    if not children:
+        return value
+    if isinstance(value, Mapping):
+        return {
+            key[2:]: _project(value[key[2:]], sub)
+            for key, sub in children.items()
+            if key.startswith("f:") and key[2:] in value
+        }
+    if isinstance(value, list):
+        return [item for key, sub in children.items() for item in _items(value, key, sub)]
+    return value
+
+
+def _items(items: list[Any], key: str, fields: Mapping[str, Any]) -> list[Any]:
+    """The items of a list that one key of a `fieldsV1` tree names (`k:` by their keys, `v:` by value)."""
+    name = json.loads(key[2:])
+    if key.startswith("v:"):
+        return [item for item in items if item == name]
+    return [
+        _project(item, fields) for item in items if isinstance(item, Mapping) and name.items() <= item.items()
+    ]

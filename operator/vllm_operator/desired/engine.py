@@ -1,0 +1,112 @@
+"""Arguments and environment of vLLM, from a spec and the profile of its engine."""
+
+from typing import Any
+
+from vllm_operator.api.parts import Resources
+from vllm_operator.api.quantity import exact, in_bytes
+from vllm_operator.api.vllmserver import VLLMServerSpec
+from vllm_operator.desired import names
+from vllm_operator.desired.profile import Profile
+
+DRAIN_SECONDS = 60
+"""Seconds that running requests get to end after SIGTERM."""
+
+
+def arguments(spec: VLLMServerSpec, profile: Profile) -> list[str]:
+    """The words after `vllm serve`.
+
+    Raises StalledError(InvalidForEngine) for what the engine does not know.
+    """
+    flags: list[tuple[str, str, str]] = []
+    if spec.model.revision is not None:
+        flags.append(("spec.model.revision", "--revision", spec.model.revision))
+    flags += [
+        ("spec.service", "--host", "0.0.0.0"),  # noqa: S104 - a pod is reached from outside
+        ("spec.service", "--port", str(names.PORT)),
+        ("spec.tensorParallelSize", "--tensor-parallel-size", str(spec.tensor_parallel_size)),
+        # Without it SIGTERM aborts what is running (run: shared reference on vLLM 0.32 for CPU).
+        ("spec.engine", "--shutdown-timeout", str(DRAIN_SECONDS)),
+    ]
+    if spec.cpu.kv_cache is not None:
+        # The variable VLLM_CPU_KVCACHE_SPACE takes whole GiB only.
+        flags.append(("spec.cpu.kvCache", "--kv-cache-memory-bytes", str(in_bytes(spec.cpu.kv_cache))))
+    words = [spec.model.name, "--served-model-name", *(spec.model.served_names or [spec.model.name])]
+    for path, flag, value in flags:
+        profile.check_value(path, flag, value, spec.device)
+        words += [flag, value]
+    if spec.model.trust_remote_code:
+        words.append("--trust-remote-code")
+    words += _knobs(spec, profile)
+    for index, argument in enumerate(spec.extra_args or ()):
+        profile.check_argument(f"spec.extraArgs[{index}]", argument)
+        words.append(argument)
+    return [literal(word) for word in words]
+
+
+def _knobs(spec: VLLMServerSpec, profile: Profile) -> list[str]:
+    words = []
+    for field, value in spec.engine_args.model_dump(by_alias=True, exclude_none=True).items():
+        flag = profile.knobs[field]
+        profile.check_value(f"spec.engineArgs.{field}", flag, str(value), spec.device)
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{flag[2:]}")
+        else:
+            words += [flag, str(value)]
+    return words
+
+
+def literal(text: str) -> str:
+    """Keep the kubelet from expanding `$(NAME)` in a word: a value is never a template."""
+    return text.replace("$", "$$")
+
+
+def environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+    """The container's environment, in the form of a pod."""
+    variables = {
+        "HOME": names.HOME,
+        # torch looks for a user name, and uid 1000 has none in the image.
+        "USER": names.CONTAINER,
+        "LOGNAME": names.CONTAINER,
+        "TMPDIR": "/tmp",  # noqa: S108 - an emptyDir of the pod's own
+        "XDG_CACHE_HOME": f"{names.HOME}/.cache",
+        "HF_HOME": names.DATA,
+        # Compiled code is kept beside the weights; a given claim may not be ours to write to.
+        "VLLM_CACHE_ROOT": f"{names.HOME if spec.cache.claim_name else names.DATA}/.cache/vllm",
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.warmup.timeout_seconds),
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        **_threads(spec),
+    }
+    entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
+    token = spec.model.token_secret_ref
+    if token is not None:
+        source = {"secretKeyRef": {"name": token.name, "key": token.key}}
+        entries.append({"name": "HF_TOKEN", "valueFrom": source})
+    for variable in spec.extra_env or ():
+        entry = variable.model_dump(by_alias=True, exclude_none=True)
+        if variable.value is not None:
+            entry["value"] = literal(variable.value)
+        entries.append(entry)
+    return entries
+
+
+def _threads(spec: VLLMServerSpec) -> dict[str, str]:
+    bind = spec.cpu.threads_bind or ("auto" if whole_cpus(spec.resources) else "nobind")
+    variables = {"VLLM_CPU_OMP_THREADS_BIND": bind}
+    cpus = (spec.resources.limits or {}).get("cpu")
+    if bind == "nobind" and cpus is not None:
+        variables["OMP_NUM_THREADS"] = str(max(1, int(exact(cpus))))
+    if spec.cpu.reserved_cores is not None:
+        variables["VLLM_CPU_NUM_OF_RESERVED_CPU"] = str(spec.cpu.reserved_cores)
+    return variables
+
+
+def whole_cpus(resources: Resources) -> bool:
+    """Whether the pod is Guaranteed with whole CPUs, so that the kubelet can give it cores of its own.
+
+    Without them `auto` binds to cores that other pods use too.
+    """
+    limits, requests = resources.limits or {}, resources.requests or {}
+    if not {"cpu", "memory"} <= limits.keys() or exact(limits["cpu"]).denominator != 1:
+        return False
+    return all(requests.get(name, limits[name]) == limits[name] for name in ("cpu", "memory"))

@@ -1,0 +1,1 @@
+"""Engine profiles: which flags one vLLM family and version understands, as data."""

@@ -1,0 +1,100 @@
+"""Records: the inputs and the rendered pod template of one revision, kept in a ControllerRevision.
+
+While a server's inputs hash to the name of a record, the recorded template is used, whatever version of
+the operator runs. So a new operator restarts no server, and a default image that moved moves nobody.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vllm_operator.api.meta import Model
+from vllm_operator.api.observed import Manifest, Observed, RecordFacts
+from vllm_operator.desired import names
+from vllm_operator.desired.canonical import encode
+
+# Fields that decide no pod. A field that is not named here does: forgetting one rolls a server once too
+# often, and never leaves an edit without effect.
+_NOT_IN_PODS: dict[str, Any] = {
+    "replicas": True,
+    "service": True,
+    "cache": {"size", "storage_class_name", "access_modes", "retention"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image and the engine in it (`family version`)."""
+
+    image: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """Everything that decides a pod of a server."""
+
+    values: dict[str, Any]
+    digest: str
+    image: Image
+    pinned: bool
+    """Whether the image is the operator's default as it was when this server first used it."""
+
+
+def inputs(observed: Observed, default: Image) -> Inputs:
+    """The inputs of a server's pods.
+
+    Defaults of fields are left out, so that a field that a later operator adds changes no hash.
+    """
+    spec = observed.server.spec
+    if spec.image is not None and spec.engine is not None:
+        image, is_default = Image(spec.image, f"{spec.engine.family} {spec.engine.version}"), False
+    else:
+        image, is_default = _pinned(observed.records) or default, True
+    values: dict[str, Any] = {
+        "spec": _dump(spec),
+        "image": image.image,
+        "engine": image.engine,
+        "defaultImage": is_default,
+    }
+    text = json.dumps(values, sort_keys=True, ensure_ascii=False)
+    return Inputs(values, hashlib.sha256(text.encode()).hexdigest()[:10], image, is_default)
+
+
+def _dump(spec: Model) -> dict[str, Any]:
+    return spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=_NOT_IN_PODS)
+
+
+def _pinned(records: Sequence[RecordFacts]) -> Image | None:
+    for record in reversed(records):
+        if record.default_image is not None and record.default_engine is not None:
+            return Image(record.default_image, record.default_engine)
+    return None
+
+
+def pack(template: Manifest) -> bytes:
+    """A template in the compact form in which the store keeps it."""
+    return zlib.compress(encode(template).encode())
+
+
+def unpack(content: bytes) -> Manifest:
+    """The template that `pack` was given."""
+    template: Manifest = json.loads(zlib.decompress(content))
+    return template
+
+
+def superfluous(observed: Observed, current: str) -> tuple[RecordFacts, ...]:
+    """Records that may go: all but the current one and, until that one is rolled out, the last good one.
+
+    `current` is the digest of the inputs of the current one.
+    The last good one is the oldest that is left: once a revision is rolled out, all others go.
+    """
+    deployment = observed.deployment
+    name = names.record(observed.server.name, current)
+    others = [record for record in observed.records if record.name != name]
+    if deployment is not None and deployment.rolled_out(current):
+        return tuple(others)
+    return tuple(others[1:])

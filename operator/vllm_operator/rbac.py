@@ -1,0 +1,32 @@
+"""What the operator may do, as data: nothing on Secrets, no wildcard, no exec, no write of RBAC.
+
+Roles and the chart are generated from it, and the cluster tests run the operator under exactly these
+rules: a missing verb fails a test, and so does one that is never used.
+"""
+
+from typing import Any
+
+from vllm_operator.api.meta import GROUP
+
+# The API server asks for `create` beside `patch` when an apply creates the object.
+_CHILD = ("create", "get", "list", "patch", "watch")
+
+_RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("", "persistentvolumeclaims", _CHILD),
+    ("", "pods", ("list", "watch")),
+    ("", "serviceaccounts", _CHILD),
+    ("", "services", _CHILD),
+    ("apps", "controllerrevisions", ("create", "delete", "get", "list", "patch", "watch")),
+    ("apps", "deployments", _CHILD),
+    ("events.k8s.io", "events", ("create",)),
+    (GROUP, "vllmservers", ("list", "watch")),
+    (GROUP, "vllmservers/status", ("patch",)),
+)
+
+
+def policy_rules() -> list[dict[str, Any]]:
+    """The rules, in the form of a Role or ClusterRole."""
+    return [
+        {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+        for group, resource, verbs in _RULES
+    ]

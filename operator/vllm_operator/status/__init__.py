@@ -1,0 +1,1 @@
+"""What is true: from facts to conditions. No I/O; the time is an argument."""

@@ -1,0 +1,12 @@
+"""The fixtures of all tests that need a cluster, and the option to bring one."""
+
+import pytest
+
+from tests.harness.fixtures import api, audit, cluster, namespace, operator
+
+__all__ = ["api", "audit", "cluster", "namespace", "operator"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--kubeconfig`, which pytest knows only when this folder is on its command line."""
+    parser.addoption("--kubeconfig", default=None, help="use this cluster instead of starting one")

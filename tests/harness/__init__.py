@@ -1,0 +1,1 @@
+"""A real Kubernetes control plane on loopback, and the tools that tests use on it."""
