@@ -14,7 +14,7 @@ from vllm_operator.controller.health import Health
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
-from vllm_operator.controller.workqueue import WorkQueue
+from vllm_operator.controller.workqueue import Priority, WorkQueue
 from vllm_operator.desired.records import Image
 
 log = logging.getLogger(__name__)
@@ -72,9 +72,10 @@ async def _work(queue: WorkQueue[Key], reconciler: Reconciler, health: Health, l
             health.reconciles.labels("retry").inc()
         else:
             queue.succeeded(key)
-            if again is None:
-                queue.drop_timer(key)
-            else:
+            queue.drop_timer(key)
+            if again == 0:
+                queue.add(key, Priority.USER)
+            elif again is not None:
                 queue.add_after(key, again)
             health.reconciles.labels("done" if again is None else "waiting").inc()
         finally:

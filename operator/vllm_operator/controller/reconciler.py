@@ -53,7 +53,9 @@ class Reconciler:
             return None
         if observed is None:
             return None
-        return await self._reconcile(key, entry, observed, now)
+        again = await self._reconcile(key, entry, observed, now)
+        # The answer to a status write may bring an edit that the watch then finds nothing new in.
+        return again if entry.generation == observed.server.generation else 0.0
 
     async def _reconcile(self, key: Key, entry: Entry, observed: Observed, now: str) -> float | None:
         again = None

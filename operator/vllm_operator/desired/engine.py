@@ -24,9 +24,10 @@ def arguments(spec: VLLMServerSpec, profile: Profile) -> list[str]:
         ("spec.service", "--host", "0.0.0.0"),  # noqa: S104 - a pod is reached from outside
         ("spec.service", "--port", str(names.PORT)),
         ("spec.tensorParallelSize", "--tensor-parallel-size", str(spec.tensor_parallel_size)),
-        # Without it SIGTERM aborts what is running (run: shared reference on vLLM 0.32 for CPU).
-        ("spec.engine", "--shutdown-timeout", str(DRAIN_SECONDS)),
     ]
+    if "--shutdown-timeout" in profile.flags:
+        # Without it SIGTERM aborts what is running (seen with vllm 0.32.0 on CPUs).
+        flags.append(("spec.engine", "--shutdown-timeout", str(DRAIN_SECONDS)))
     if spec.cpu.kv_cache is not None:
         # The variable VLLM_CPU_KVCACHE_SPACE takes whole GiB only.
         flags.append(("spec.cpu.kvCache", "--kv-cache-memory-bytes", str(in_bytes(spec.cpu.kv_cache))))

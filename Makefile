@@ -1,0 +1,64 @@
+# `make help` lists the targets. Everything is installed below this folder: .venv (Python) and .tools (Go binaries).
+SHELL := bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock tools generate verify lint type test test-unit test-cluster demo bench kind-up kind-down clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.done ## Install the Python environment into .venv (pinned by hash)
+
+$(VENV)/.done: requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lock: ## Pin the requirements anew (needs pip-tools: pip install pip-tools)
+	tools/lock.sh
+
+tools: ## Build etcd, kube-apiserver, kwok, ... into .tools/bin (once; 6 to 15 minutes)
+	tools/build.sh
+
+generate: setup ## Write everything that is generated: CRDs, roles, reference pages
+	$(BIN)/python -m vllm_operator.generate
+
+verify: setup ## Fail if anything generated is not as it would be generated
+	$(BIN)/python -m vllm_operator.generate --check
+
+lint: setup ## Style (ruff) and the rooms of the house (import-linter)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: setup ## Types (mypy --strict)
+	$(BIN)/mypy
+
+test-unit: setup ## Pure tests: no cluster, about a minute
+	$(PYTEST) tests/unit tests/golden --cov --cov-report=term
+
+test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
+	$(PYTEST) tests/cluster $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
+
+test: lint type verify test-unit test-cluster ## All checks and tests, as CI runs them
+
+demo: setup tools ## A server from apply to Ready, and a mistake, on a real API server (no model runs)
+	$(BIN)/python -m tests.demo
+
+bench: setup tools ## 100 servers at once: counts, rates, CPU, memory, restart
+	$(BIN)/python -m tests.bench
+
+kind-up: ## A kind cluster for the cluster tests (needs Docker and kind; untried here)
+	kind create cluster --config tests/kind.yaml --kubeconfig .tools/kind.kubeconfig
+
+kind-down: ## Remove the kind cluster
+	kind delete cluster --name vllm-operator
+
+clean: ## Remove .venv and .tools
+	rm -rf $(VENV) .tools
