@@ -52,10 +52,7 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
-        """The API server prunes a null before it sets defaults, so a null means that nothing was said."""
-        if isinstance(data, Mapping):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
+        return without_nulls(data)
 
     @model_validator(mode="after")
     def _obey_rules(self) -> Self:
@@ -63,6 +60,13 @@ class Model(BaseModel):
             if rule.holds is not None and not rule.holds(self):
                 raise PydanticCustomError("rule", "{message}", {"message": rule.message})
         return self
+
+
+def without_nulls(data: Any) -> Any:
+    """The API server prunes a null before it sets defaults, so a null means that nothing was said."""
+    if isinstance(data, Mapping):
+        return {key: value for key, value in data.items() if value is not None}
+    return data
 
 
 def checked(rule: Rule) -> Any:

@@ -21,7 +21,7 @@ class Child:
     owner: str | None
     """uid of the controlling owner."""
     server: str | None
-    """Name of the server in the labels."""
+    """Name of the server that it belongs to, by its controller or, without one, its labels."""
     deleting: bool
     digest: bytes
     """Of the fields that our field manager owns: see `desired.canonical`."""
@@ -128,8 +128,9 @@ class Observed:
 
     @property
     def records(self) -> tuple[RecordFacts, ...]:
-        """The server's records, oldest first."""
-        records = [child for child in self.children.values() if isinstance(child, RecordFacts)]
+        """The server's own records, oldest first. A record that is not its own decides nothing."""
+        own = (child for child in self.children.values() if child.owner == self.server.uid)
+        records = [child for child in own if isinstance(child, RecordFacts)]
         return tuple(sorted(records, key=lambda record: record.revision))
 
 

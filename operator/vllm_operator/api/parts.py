@@ -2,9 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from vllm_operator.api.meta import Model, Rule, checked, list_map, list_set
+from vllm_operator.api.meta import Model, Rule, checked, list_map, list_set, without_nulls
 from vllm_operator.api.owned import OWNED_VARIABLE_CEL, OWNED_VARIABLES
 from vllm_operator.api.quantity import Quantity, exact
 
@@ -203,7 +203,7 @@ class Variable(Model):
 
 Variables = Annotated[list[Variable], Field(max_length=64), *list_map("name")]
 
-ResourceQuantities = Annotated[dict[str, Quantity], Field(max_length=16)]
+ResourceQuantities = Annotated[dict[str, Quantity], Field(max_length=16), BeforeValidator(without_nulls)]
 
 
 def _no_gaudi(resources: "Resources") -> bool:

@@ -11,6 +11,7 @@ from math import ceil
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
 MAX_LENGTH = 32
@@ -60,10 +61,12 @@ def _shortest(number: int, step: int, suffixes: list[str]) -> str:
 
 def _parse(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("must be a quantity such as 16Gi, 500m or 4")
+        raise PydanticCustomError("quantity", "must be a quantity such as 16Gi, 500m or 4")
     text = str(value)
     if len(text) > MAX_LENGTH or not re.fullmatch(PATTERN, text, re.ASCII):
-        raise ValueError("must be a quantity that is not negative, such as 16Gi, 500m or 4")
+        raise PydanticCustomError(
+            "quantity", "must be a quantity that is not negative, such as 16Gi, 500m or 4"
+        )
     return canonical(text)
 
 

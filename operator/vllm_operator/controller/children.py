@@ -102,6 +102,7 @@ class Children:
                     return True
                 self._store.see(ref[0], live)
                 child = facts.child(ref[0], live)
+                _check_ours(child, observed)
                 if isinstance(child, RecordFacts):
                     raise ApiError(409, f"record {ref[1]} was there already: its template counts, not ours")
             _check_ours(child, observed)

@@ -72,6 +72,16 @@ class Cluster:
         """End all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
 
+    async def served(self) -> bool:
+        """Whether our resources are known to the API server: the CRDs are installed. Raises ApiError."""
+        try:
+            await self._call("GET", f"/apis/{GROUP}/{VERSION}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
     async def get(self, ref: Ref, namespace: str) -> Manifest | None:
         """An object, or None when there is none. Raises ApiError."""
         try:

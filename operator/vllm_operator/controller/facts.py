@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vllm_operator.api.meta import GROUP
 from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, PodFacts, RecordFacts
 from vllm_operator.api.quantity import canonical
+from vllm_operator.api.vllmserver import KIND
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest, owned
 from vllm_operator.desired.records import pack
@@ -12,17 +14,34 @@ from vllm_operator.desired.records import pack
 Body = Mapping[str, Any]
 
 
+def server_of(body: Body) -> str | None:
+    """Name of the server that an object belongs to.
+
+    Its controller tells, so that a label that was edited away is found and put back. What has none of our
+    kind (pods, retained claims) is known by its label.
+    """
+    controller = _controller(body)
+    if controller.get("kind") == KIND and controller["apiVersion"].startswith(f"{GROUP}/"):
+        return str(controller["name"])
+    label = (body["metadata"].get("labels") or {}).get(names.SERVER)
+    return str(label) if label else None
+
+
+def _controller(body: Body) -> Body:
+    return next((o for o in body["metadata"].get("ownerReferences") or () if o.get("controller")), {})
+
+
 def child(kind: str, body: Body) -> Child:
     """The facts of a child of a server."""
-    metadata = body["metadata"]
-    owner = next((o["uid"] for o in metadata.get("ownerReferences") or () if o.get("controller")), None)
+    metadata, controller = body["metadata"], _controller(body)
     common = {
         "kind": kind,
         "name": metadata["name"],
         "uid": metadata["uid"],
         "resource_version": int(metadata["resourceVersion"]),
-        "owner": owner,
-        "server": (metadata.get("labels") or {}).get(names.SERVER),
+        "owner": controller.get("uid"),
+        # Whatever its labels say, an object that something else controls is no server's.
+        "server": server_of(body) if controller.get("kind", KIND) == KIND else None,
         "deleting": "deletionTimestamp" in metadata,
         # A record never changes, and carries a whole template: it is known by its name alone.
         "digest": b"" if kind == "ControllerRevision" else digest(owned(body, names.FIELD_MANAGER)),

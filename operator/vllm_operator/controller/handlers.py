@@ -5,7 +5,7 @@ No handler of kopf's that keeps state is used, so kopf writes nothing on any obj
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,7 @@ def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed
 
 async def start(
     handlers: kopf.OperatorRegistry, namespaces: tuple[str, ...], stop: asyncio.Event
-) -> Awaitable[None]:
+) -> Coroutine[Any, Any, None]:
     """Start watching.
 
     Returns what ends when watching has ended, for good or for a fault. kopf installs handlers of SIGINT

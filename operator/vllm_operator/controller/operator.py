@@ -1,10 +1,10 @@
 """Puts the parts together, runs them, and ends them in order."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Awaitable
 
 from vllm_operator.config import Settings
 from vllm_operator.controller import handlers
@@ -17,69 +17,107 @@ from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.workqueue import Priority, WorkQueue
 from vllm_operator.desired.records import Image
 
+RETRY_SECONDS = 3.0
+"""Seconds between looks at an API server that does not answer, or does not know our resources."""
+
 log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> int:
     """Run the operator until SIGTERM, SIGINT or a fault. Returns the exit code."""
-    store, queue, listed = Store(), WorkQueue[Key](), asyncio.Event()
-    stopping, stop_watching = asyncio.Event(), asyncio.Event()
-    cluster = Cluster(await load_configuration())
-    children = Children(store, cluster, Image(settings.cpu_image, settings.cpu_engine))
-    reconciler = Reconciler(store, cluster, children, socket.gethostname())
-    tasks: set[asyncio.Task[None]] = set()
-    health = Health(queue, lambda: bool(tasks) and not stopping.is_set())
-    server = await health.serve(settings.health_address, settings.health_port)
-    registry = handlers.registry(handlers.Feed(store, queue, listed), credentials)
-    watching = await handlers.start(registry, settings.namespaces, stop_watching)
+    operator = Operator(settings, Cluster(await load_configuration()))
+    _on_signals(operator.stopping)
+    server = await operator.health.serve(settings.health_address, settings.health_port)
+    try:
+        if not await _served(operator.cluster, operator.stopping):
+            return 0
+        return await operator.reconcile()
+    finally:
+        await server.cleanup()
+        await operator.cluster.close()
+
+
+class Operator:
+    """All parts of one operator, and their order at the start and at the end."""
+
+    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+        self.settings = settings
+        self.cluster = cluster
+        self.stopping = asyncio.Event()
+        self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event())
+        self.health = Health(self.feed.queue, lambda: self._watching and not self.stopping.is_set())
+        self._watching = False
+        default = Image(settings.cpu_image, settings.cpu_engine)
+        children = Children(self.feed.store, cluster, default)
+        self.reconciler = Reconciler(self.feed.store, cluster, children, socket.gethostname())
+
+    async def reconcile(self) -> int:
+        """Watch and reconcile until `stopping` is set or a part ends by a fault. Returns the exit code."""
+        stop_watching = asyncio.Event()
+        registry = handlers.registry(self.feed, credentials)
+        watching = await handlers.start(registry, self.settings.namespaces, stop_watching)
+        _on_signals(self.stopping)  # kopf has put its own in their place
+        watcher = asyncio.create_task(watching)
+        workers = [asyncio.create_task(self._work()) for _ in range(self.settings.workers)]
+        stopped = asyncio.create_task(self.stopping.wait())
+        self._watching = True
+        log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
+        await asyncio.wait({stopped, watcher, *workers}, return_when=asyncio.FIRST_COMPLETED)
+        self.stopping.set()
+        failed = [task for task in (watcher, *workers) if task.done()]
+        for task in failed:
+            log.error("a part of the operator has ended, and so it ends", exc_info=task.exception())
+        # Reconciling ends first, so that nothing is written on the word of a watch that has ended.
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        stop_watching.set()
+        await asyncio.gather(watcher, return_exceptions=True)
+        return 1 if failed else 0
+
+    async def _work(self) -> None:
+        """Reconcile one key after the other. No fault of one key reaches another."""
+        await self.feed.listed.wait()
+        queue = self.feed.queue
+        while True:
+            key = await queue.get()
+            try:
+                again = await self.reconciler(key)
+            except Exception as error:
+                _failed(queue, key, error)
+                self.health.reconciles.labels("retry").inc()
+            else:
+                queue.succeeded(key)
+                queue.drop_timer(key)
+                if again == 0:
+                    queue.add(key, Priority.USER)
+                elif again is not None:
+                    queue.add_after(key, again)
+                self.health.reconciles.labels("done" if again is None else "waiting").inc()
+            finally:
+                queue.done(key)
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    watcher = asyncio.ensure_future(_ended(watching))
-    workers = [asyncio.create_task(_work(queue, reconciler, health, listed)) for _ in range(settings.workers)]
-    tasks |= {watcher, *workers}
-    log.info("watching %s", ", ".join(settings.namespaces) or "all namespaces")
-    stopped = asyncio.create_task(stopping.wait())
-    done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.set()
-    code = 0
-    for task in done - {stopped}:
-        code = 1
-        log.error("ends: a part of the operator has ended", exc_info=task.exception())
-    # Reconciling ends first, so that nothing is written on the word of a watch that has ended.
-    for worker in workers:
-        worker.cancel()
-    await asyncio.gather(*workers, return_exceptions=True)
-    stop_watching.set()
-    await asyncio.gather(watcher, return_exceptions=True)
-    await server.cleanup()
-    await cluster.close()
-    return code
 
 
-async def _ended(watching: Awaitable[None]) -> None:
-    await watching
+async def _served(cluster: Cluster, stopping: asyncio.Event) -> bool:
+    """Wait for the API server and our CRDs: kopf would never look again for what it does not find.
 
-
-async def _work(queue: WorkQueue[Key], reconciler: Reconciler, health: Health, listed: asyncio.Event) -> None:
-    """Reconcile one key after the other. No fault of one key reaches another."""
-    await listed.wait()
-    while True:
-        key = await queue.get()
+    Returns False when the operator is to stop before.
+    """
+    while not stopping.is_set():
         try:
-            again = await reconciler(key)
-        except Exception as error:
-            _failed(queue, key, error)
-            health.reconciles.labels("retry").inc()
-        else:
-            queue.succeeded(key)
-            queue.drop_timer(key)
-            if again == 0:
-                queue.add(key, Priority.USER)
-            elif again is not None:
-                queue.add_after(key, again)
-            health.reconciles.labels("done" if again is None else "waiting").inc()
-        finally:
-            queue.done(key)
+            if await cluster.served():
+                return True
+            log.warning("the CRDs are not installed: kubectl apply --server-side -f crds/")
+        except (ApiError, OSError, TimeoutError) as error:
+            log.warning("the API server does not answer: %s", error or type(error).__name__)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
+    return False
 
 
 def _failed(queue: WorkQueue[Key], key: Key, error: Exception) -> None:

@@ -123,7 +123,7 @@ def _key(kind: str, body: Body) -> Key | None:
     metadata = body["metadata"]
     if kind == KIND:
         return Key(KIND, metadata["namespace"], metadata["name"])
-    server = (metadata.get("labels") or {}).get(names.SERVER)
+    server = facts.server_of(body)
     return Key(KIND, metadata["namespace"], server) if server else None
 
 

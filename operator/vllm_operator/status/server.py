@@ -127,8 +127,14 @@ def unschedulable(view: View) -> Verdict | None:
 
 
 def warming_up(view: View) -> Verdict | None:
-    """A container runs and does not answer yet."""
-    pod = view.first(lambda pod: pod.started_at and not pod.ready)
+    """A container runs and does not answer yet, or the Deployment has not counted it yet.
+
+    The Deployment counts a pod some milliseconds after the pod says that it is ready; another reason in
+    between would tell nobody anything.
+    """
+    answering = sum(pod.ready for pod in view.observed.pods)
+    uncounted = view.deployment is None or view.deployment.ready_replicas < answering
+    pod = view.first(lambda pod: pod.started_at and (uncounted or not pod.ready))
     if pod is None:
         return None
     until = _later(pod.started_at, view.server.spec.warmup.timeout_seconds)
