@@ -44,7 +44,9 @@ class Settings:
         if image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1]):
             raise InvalidSettingError(f"VLLM_OPERATOR_CPU_IMAGE: {image} moves; give a fixed tag or a digest")
         return cls(
-            namespaces=tuple(filter(None, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(","))),
+            namespaces=tuple(
+                filter(None, map(str.strip, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(",")))
+            ),
             cpu_image=image,
             cpu_engine=engine,
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104

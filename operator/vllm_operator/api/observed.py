@@ -56,14 +56,15 @@ class DeploymentFacts(Child):
         `NewReplicaSetAvailable` alone is not enough: when a template and the replica count change
         together, the controller first scales and writes the new observedGeneration beside the old
         condition (k8s.io/kubernetes v1.36.3, pkg/controller/deployment, sync and syncDeploymentStatus).
-        It then has no ReplicaSet of the new template, and so no updated replica.
+        It then has no ReplicaSet of the new template, and so no updated replica. And where an edit goes back
+        to a template whose ReplicaSet still exists, the old condition stays until its first pod is there.
         """
         return (
             self.record == record
             and self.observed()
             and self.progressing == "NewReplicaSetAvailable"
             and self.replicas == self.updated_replicas
-            and (self.updated_replicas > 0 or self.wanted_replicas == 0)
+            and (min(self.updated_replicas, self.ready_replicas) > 0 or self.wanted_replicas == 0)
         )
 
 

@@ -5,6 +5,8 @@ vLLM's parser is an argparse parser that also takes `_` for `-` and `--flag.key 
 build a parser from each version's own flag table and try all of them.
 """
 
+import re
+
 OWNED_FLAGS = (
     "--api-key",
     "--config",
@@ -44,6 +46,9 @@ OWNED_STEMS = ("--data-parallel-", "--ssl-", "-dp", "-h", "-q")
 """Whatever begins with one of these is owned: families of flags, and short forms that take a value
 without a space (`-qfp8`)."""
 
+FREE_FLAGS = ("-dc",)
+"""Flags of the parser that an owned one begins with: alone they are themselves, and free."""
+
 OWNED_VARIABLES = (
     "DO_NOT_TRACK",
     "HF_HOME",
@@ -73,12 +78,16 @@ OWNED_VARIABLES = (
 _ALL = "".join(f";{flag}" for flag in OWNED_FLAGS)
 _STEMS = "[" + ", ".join(f"'{stem}'" for stem in OWNED_STEMS) + "]"
 
+# vLLM cuts `-O` off and reads what follows as a word of its own: `-O--api-key.x=1` sets --api-key.
+_LEVEL = "^-O(=?[0-9a-z]+)?$"
+
 # A word is the prefix of an owned flag exactly when `;word` occurs in `;--one;--two`. argparse takes any
 # prefix that fits one flag only; prefixes that fit several are refused too, as argparse would.
 OWNED_FLAG_CEL = (
-    "!self.startsWith('-') || !("
+    f"!self.startsWith('-') || self.split('=')[0].split('.')[0] in {list(FREE_FLAGS)} || !("
     f"'{_ALL}'.contains(';' + self.split('=')[0].split('.')[0].replace('_', '-'))"
-    f" || {_STEMS}.exists(s, self.replace('_', '-').startsWith(s)))"
+    f" || {_STEMS}.exists(s, self.replace('_', '-').startsWith(s))"
+    f" || (self.startsWith('-O') && !self.matches('{_LEVEL}')))"
 )
 """CEL: the word is no spelling of an owned flag."""
 
@@ -93,6 +102,8 @@ def flag_name(argument: str) -> str:
 
 def is_owned_flag(argument: str) -> bool:
     """Whether a word of an argument list is a spelling of a flag that the operator sets itself."""
-    if not argument.startswith("-"):
+    if not argument.startswith("-") or flag_name(argument) in FREE_FLAGS:
         return False
+    if argument.startswith("-O") and not re.fullmatch(_LEVEL, argument, re.ASCII):
+        return True
     return f";{flag_name(argument)}" in _ALL or argument.replace("_", "-").startswith(OWNED_STEMS)

@@ -1,5 +1,6 @@
 """Parts of a spec that more than one resource has: the model, its cache, the environment, resources."""
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -206,6 +207,10 @@ Variables = Annotated[list[Variable], Field(max_length=64), *list_map("name")]
 ResourceQuantities = Annotated[dict[str, Quantity], Field(max_length=16), BeforeValidator(without_nulls)]
 
 
+_RESOURCE_NAME = "^[-._/a-zA-Z0-9]{1,317}$"
+_RESOURCE_NAME_RE = re.compile(_RESOURCE_NAME)
+
+
 def _no_gaudi(resources: "Resources") -> bool:
     return not any("habana.ai/gaudi" in (side or {}) for side in (resources.limits, resources.requests))
 
@@ -221,10 +226,12 @@ class Resources(Model):
             _no_gaudi,
         ),
         Rule(
-            "(!has(self.limits) || self.limits.all(k, k.size() <= 317)) && "
-            "(!has(self.requests) || self.requests.all(k, k.size() <= 317))",
-            "a resource name has at most 317 characters",
-            lambda r: all(len(k) <= 317 for side in (r.limits, r.requests) for k in side or {}),
+            f"(!has(self.limits) || self.limits.all(k, k.matches('{_RESOURCE_NAME}'))) && "
+            f"(!has(self.requests) || self.requests.all(k, k.matches('{_RESOURCE_NAME}')))",
+            "a resource name has at most 317 of a-z, A-Z, 0-9, -, _, . and /",
+            lambda r: all(
+                _RESOURCE_NAME_RE.fullmatch(k) for side in (r.limits, r.requests) for k in side or {}
+            ),
         ),
     )
 

@@ -19,20 +19,20 @@ MAX_LENGTH = 32
 _PARTS = re.compile(r"([0-9]*\.?[0-9]*)([a-zA-Z]?.*)")
 _BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 _DECIMAL = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"]
-_NANOS = 10**9
+_MILLIS = 10**3
 _MAX_BINARY = 2**63 - 1
 
 
 def canonical(text: str) -> str:
     """Write a quantity that matches `PATTERN` in the API server's form."""
-    value = exact(text)
-    # Fractions below a nano are rounded up: who asks for something gets something.
-    nanos = ceil(value * _NANOS)
+    # Fractions below a thousandth are rounded up, as the API server does in every resource list
+    # (k8s.io/kubernetes v1.36.3, pkg/apis/core/v1/conversion.go): who asks for something gets something.
+    millis = ceil(exact(text) * _MILLIS)
     if text.endswith("i"):
-        nanos = min(nanos, _MAX_BINARY * _NANOS)
-        if nanos % _NANOS == 0 and nanos >= 1024 * _NANOS:
-            return _shortest(nanos // _NANOS, 1024, _BINARY)
-    return _shortest(nanos, 1000, _DECIMAL) if nanos else "0"
+        millis = min(millis, _MAX_BINARY * _MILLIS)
+        if millis % _MILLIS == 0 and millis >= 1024 * _MILLIS:
+            return _shortest(millis // _MILLIS, 1024, _BINARY)
+    return _shortest(millis, 1000, _DECIMAL[2:]) if millis else "0"
 
 
 def exact(text: str) -> Fraction:

@@ -131,21 +131,7 @@ def _crd(
     columns: list[Json],
     subresources: Json,
 ) -> Json:
-    # kstatus and Flux take an object without any status for ready; this default says that nobody looked yet.
-    unseen = {"default": {"observedGeneration": -1}}
-    schema = {
-        "type": "object",
-        "description": description,
-        "required": ["spec"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "kind": {"type": "string"},
-            "metadata": {"type": "object"},
-            "spec": structural(spec),
-            "status": structural(status) | unseen,
-        },
-        VALIDATIONS: [as_validation(rule) for rule in rules],
-    }
+    schema = _root(spec, status, rules, description)
     version = {
         "name": VERSION,
         "served": True,
@@ -167,4 +153,23 @@ def _crd(
         "kind": "CustomResourceDefinition",
         "metadata": {"name": f"{plural}.{GROUP}"},
         "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
+    }
+
+
+def _root(spec: type[Model], status: type[Model], rules: tuple[Rule, ...], description: str) -> Json:
+    """The schema of a whole object."""
+    # kstatus and Flux take an object without any status for ready; this default says that nobody looked yet.
+    unseen = {"default": {"observedGeneration": -1}}
+    return {
+        "type": "object",
+        "description": description,
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": structural(spec),
+            "status": structural(status) | unseen,
+        },
+        VALIDATIONS: [as_validation(rule) for rule in rules],
     }

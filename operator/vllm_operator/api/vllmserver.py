@@ -63,7 +63,7 @@ class EngineArgs(Model):
     """Most tokens in one step."""
     block_size: Annotated[int, Field(ge=1, le=4096)] | None = None
     """Tokens in one block of the KV cache."""
-    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)] | None = None
     """Share of the memory that vLLM takes; on CPUs it bounds the KV cache's automatic size."""
     enable_prefix_caching: bool | None = None
     """Re-use the KV cache of prompts that begin alike."""
@@ -203,7 +203,9 @@ class VLLMServer:
         was found, each with the path of its field.
         """
         metadata = body.get("metadata") or {}
-        name = metadata.get("name") or ""
+        if not isinstance(metadata, Mapping):
+            raise InvalidObjectError(("metadata: must be an object with a name",))
+        name = str(metadata.get("name") or "")
         found = [
             f"metadata.name: {rule.message}" for rule in NAME_RULES if rule.holds and not rule.holds(name)
         ]
@@ -225,16 +227,27 @@ class VLLMServer:
         )
 
 
+_FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+_METADATA = frozenset(
+    {
+        *("name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences"),
+        *("uid", "resourceVersion", "generation", "managedFields", "selfLink"),
+        *("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
+    }
+)
+"""Fields of ObjectMeta (k8s.io/apimachinery v0.36.3, pkg/apis/meta/v1/types.go)."""
+
+
 def _strangers(body: Mapping[str, Any]) -> list[str]:
     found = []
     if body.get("apiVersion") != API_VERSION:
         found.append(f"apiVersion: must be {API_VERSION}")
     if body.get("kind") != KIND:
         found.append(f"kind: must be {KIND}")
-    known = {"apiVersion", "kind", "metadata", "spec", "status"}
-    found += [
-        f"{path(str(key))}: is not a field of this resource; check the spelling"
-        for key in body
-        if key not in known
-    ]
+    for above, part, known in (((), body, _FIELDS), (("metadata",), body.get("metadata") or {}, _METADATA)):
+        found += [
+            f"{path(*above, str(key))}: is not a field of this resource; check the spelling"
+            for key in part
+            if key not in known
+        ]
     return found

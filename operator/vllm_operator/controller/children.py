@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
 
 from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
 from vllm_operator.api.reasons import Reason, StalledError
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Wanted:
     """What should be, as far as it must be remembered to see that it is."""
 
-    basis: Any
+    basis: Hashable
     record: str
     image: str
     digests: tuple[tuple[Ref, bytes], ...]
@@ -66,14 +66,18 @@ class Children:
         results = await asyncio.gather(
             *(self._ensure(key, observed, m) for m in others), return_exceptions=True
         )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        failures = {_ref(m): r for m, r in zip(others, results, strict=True) if isinstance(r, BaseException)}
+        for ref, failure in failures.items():
+            if not (ref in observed.children and _is_rejection(failure)):
+                raise failure
         if await self._ensure(key, observed, deployment):
             self._deployed_at[key] = time.monotonic()
-        entry = self._store.observe(key)
+        # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
+        for failure in failures.values():
+            raise failure
+        # The basis is what was looked at. What has changed since, by us or others, is looked at next time.
         wanted = Wanted(
-            basis=basis(entry) if entry else None,
+            basis=basis(observed),
             record=target.record,
             image=target.image,
             digests=tuple(
@@ -120,6 +124,10 @@ class Children:
 
 def _ref(manifest: Manifest) -> Ref:
     return manifest["kind"], manifest["metadata"]["name"]
+
+
+def _is_rejection(failure: BaseException) -> bool:
+    return isinstance(failure, StalledError) and failure.reason == Reason.CHILD_REJECTED
 
 
 def _fits(observed: Observed, wanted: Wanted) -> bool:

@@ -101,7 +101,12 @@ class Cluster:
     async def apply(self, manifest: Manifest, uid: str) -> Manifest:
         """Apply to the very object that has this uid. Raises ApiError, with 409 or 422 if it is another."""
         metadata = {**manifest["metadata"], "uid": uid}
-        return await self._apply({**manifest, "metadata": metadata}, force=True)
+        try:
+            return await self._apply({**manifest, "metadata": metadata}, force=True)
+        except ApiError as error:
+            if error.status == 422 and "metadata.uid" in error.message:
+                raise ApiError(409, error.message) from error  # made anew meanwhile: nobody's mistake
+            raise
 
     async def _apply(self, manifest: Manifest, *, force: bool, subresource: str = "") -> Manifest:
         metadata = manifest["metadata"]

@@ -1,5 +1,6 @@
 """From objects as the API server sends them to the facts that are kept of them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from vllm_operator.desired.canonical import digest, owned
 from vllm_operator.desired.records import pack
 
 Body = Mapping[str, Any]
+
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
+"""A Hugging Face token, which no log line may carry into a status."""
 
 
 def server_of(body: Body) -> str | None:
@@ -128,5 +132,5 @@ def pod(body: Body) -> PodFacts:
         started_at=(state.get("running") or {}).get("startedAt") or "",
         restarts=container.get("restartCount", 0),
         exit_code=ended.get("exitCode"),
-        last_words=ended.get("message") or ended.get("reason") or "",
+        last_words=_TOKEN.sub("hf_***", ended.get("message") or ended.get("reason") or ""),
     )

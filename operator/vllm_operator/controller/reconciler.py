@@ -58,26 +58,27 @@ class Reconciler:
         return again if entry.generation == observed.server.generation else 0.0
 
     async def _reconcile(self, key: Key, entry: Entry, observed: Observed, now: str) -> float | None:
-        again = None
         try:
             wanted = await self._children.make(key, observed)
         except (StalledError, WaitingError) as error:
-            again = outcome.recheck_seconds(error)
-            observed = self._store.observe(key) or observed
+            seen = self._store.observe(key)
+            if seen is None or not _same(seen, observed):
+                return None
             verdict = outcome.verdict(error)
-            status = judge_blocked(observed, verdict, previous=entry.transitions, now=now)
-        else:
-            observed = self._store.observe(key) or observed
-            await self._children.prune(key, observed, wanted.record)
-            deployment = observed.deployment
-            since = self._children.seconds_since_deployed(key)
-            if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
-                return OBSERVATION_SECONDS - since
-            status = judge(
-                observed, record=wanted.record, image=wanted.image, previous=entry.transitions, now=now
-            )
+            await self._write(key, entry, judge_blocked(seen, verdict, previous=entry.transitions, now=now))
+            return outcome.recheck_seconds(error)
+        seen = self._store.observe(key)
+        # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
+        if seen is None or not _same(seen, observed):
+            return None
+        await self._children.prune(key, seen, wanted.record)
+        deployment = seen.deployment
+        since = self._children.seconds_since_deployed(key)
+        if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
+            return OBSERVATION_SECONDS - since
+        status = judge(seen, record=wanted.record, image=wanted.image, previous=entry.transitions, now=now)
         await self._write(key, entry, status)
-        return again
+        return None
 
     async def _observe(self, key: Key, entry: Entry) -> Observed | None:
         """What is known of a server; a given claim is not watched, and so read until it is bound."""
@@ -104,7 +105,9 @@ class Reconciler:
             self._store.see(key.kind, await self._cluster.apply_status(manifest))
         except ApiError as error:
             if error.status == 404:
-                return  # deleted meanwhile: nobody is left to be told
+                # Deleted meanwhile. The answer to an earlier write may have come after the word of that.
+                self._store.gone(key.kind, manifest)
+                return
             raise
         for condition in told:
             log.info(
@@ -129,7 +132,8 @@ class Reconciler:
             "type": "Normal" if condition.reason in ORDINARY else "Warning",
             "reason": condition.reason,
             "action": "Reconcile",
-            "note": condition.message[:1000],
+            # At most 1,024 bytes: k8s.io/kubernetes v1.36.3, pkg/apis/core/validation/events.go.
+            "note": condition.message.encode()[:1000].decode(errors="ignore"),
             "regarding": {
                 "apiVersion": API_VERSION,
                 "kind": key.kind,
@@ -144,3 +148,7 @@ class Reconciler:
             await self._cluster.post_event(key.namespace, event)
         except ApiError as error:
             log.warning("%s/%s: Event %s was not taken: %s", key.namespace, key.name, condition.reason, error)
+
+
+def _same(one: Observed, two: Observed) -> bool:
+    return (one.server.uid, one.server.generation) == (two.server.uid, two.server.generation)

@@ -5,6 +5,7 @@ watch that lags behind never makes a reconcile see, and do again, what is done.
 """
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,10 +14,13 @@ from vllm_operator.api.observed import Child, ClaimFacts, Observed, PodFacts, Re
 from vllm_operator.api.vllmserver import KIND, VLLMServer
 from vllm_operator.controller import facts
 from vllm_operator.desired import names
-from vllm_operator.desired.canonical import digest
+from vllm_operator.desired.canonical import digest, owned
 from vllm_operator.status.conditions import Transition
 
 Body = Mapping[str, Any]
+
+MAX_GONE = 4096
+"""Objects that are remembered as gone."""
 
 
 class Key(NamedTuple):
@@ -50,6 +54,8 @@ class Store:
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
+        self._gone: OrderedDict[str, int] = OrderedDict()
+        """resourceVersion at which an object went, by its uid: answers to our writes may come after that."""
 
     def entry(self, key: Key) -> Entry | None:
         """What is known of a server, or None when it does not exist."""
@@ -61,22 +67,14 @@ class Store:
         key = _key(kind, body)
         if key is None:
             return None
-        entry = self._entries.setdefault(key, Entry())
         version = int(body["metadata"]["resourceVersion"])
+        if version < self._gone.get(body["metadata"]["uid"], 0):
+            return None
+        entry = self._entries.setdefault(key, Entry())
         if kind == KIND:
             return key if _see_server(entry, body, version) else None
-        if kind == "Pod":
-            name = body["metadata"]["name"]
-            if entry.pods.get(name, (0,))[0] >= version:
-                return None
-            entry.pods[name] = (version, facts.pod(body))
-            return key
-        ref = (kind, body["metadata"]["name"])
-        known = entry.children.get(ref)
-        if known is not None and known.resource_version >= version:
-            return None
-        entry.children[ref] = facts.child(kind, body)
-        return key
+        see = _see_pod if kind == "Pod" else _see_child
+        return key if see(entry, kind, body, version) else None
 
     def gone(self, kind: str, body: Body) -> Key | None:
         """Take in that an object is gone. Returns the key that it concerns."""
@@ -85,6 +83,9 @@ class Store:
         if key is None or entry is None:
             return None
         name, uid = body["metadata"]["name"], body["metadata"]["uid"]
+        self._gone[uid] = int(body["metadata"].get("resourceVersion", 0))
+        if len(self._gone) > MAX_GONE:
+            self._gone.popitem(last=False)
         if kind == KIND and entry.uid == uid:
             entry.body = b""
         elif kind == "Pod":
@@ -127,9 +128,27 @@ def _key(kind: str, body: Body) -> Key | None:
     return Key(KIND, metadata["namespace"], server) if server else None
 
 
+def _see_pod(entry: Entry, _: str, body: Body, version: int) -> bool:
+    name = body["metadata"]["name"]
+    if entry.pods.get(name, (0,))[0] >= version:
+        return False
+    entry.pods[name] = (version, facts.pod(body))
+    return True
+
+
+def _see_child(entry: Entry, kind: str, body: Body, version: int) -> bool:
+    ref = (kind, body["metadata"]["name"])
+    known = entry.children.get(ref)
+    if known is not None and known.resource_version >= version:
+        return False
+    entry.children[ref] = facts.child(kind, body)
+    return True
+
+
 def _see_server(entry: Entry, body: Body, version: int) -> bool:
     metadata = body["metadata"]
-    if entry.uid == metadata["uid"] and entry.body and entry.resource_version >= version:
+    # Whatever its uid: the events of an earlier server of the same name may come late.
+    if entry.body and entry.resource_version >= version:
         return False
     kept = {key: metadata.get(key) for key in ("name", "namespace", "uid", "generation")}
     entry.body = json.dumps({"metadata": kept, "spec": body.get("spec")}).encode()
@@ -137,7 +156,7 @@ def _see_server(entry: Entry, body: Body, version: int) -> bool:
     entry.generation = metadata.get("generation", 0)
     entry.deleting = "deletionTimestamp" in metadata
     status = body.get("status") or {}
-    entry.status_digest = digest({"status": status})
+    entry.status_digest = digest(owned(body, names.FIELD_MANAGER, "status"))
     entry.transitions = {
         condition["type"]: Transition(
             condition["status"], condition["reason"], condition["lastTransitionTime"]

@@ -29,10 +29,11 @@ def digest(manifest: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
-def owned(live: Mapping[str, Any], manager: str) -> dict[str, Any]:
-    """The part of a live object that a field manager has applied (not updated)."""
+def owned(live: Mapping[str, Any], manager: str, subresource: str = "") -> dict[str, Any]:
+    """The part of a live object that a field manager has applied (not updated), there or to a subresource."""
     for entry in live.get("metadata", {}).get("managedFields") or ():
-        if entry["manager"] == manager and entry["operation"] == "Apply" and not entry.get("subresource"):
+        who = (entry["manager"], entry["operation"], entry.get("subresource", ""))
+        if who == (manager, "Apply", subresource):
             part = _project(live, entry["fieldsV1"])
             return part if isinstance(part, dict) else {}
     return {}

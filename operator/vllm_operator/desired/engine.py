@@ -110,4 +110,4 @@ def whole_cpus(resources: Resources) -> bool:
     limits, requests = resources.limits or {}, resources.requests or {}
     if not {"cpu", "memory"} <= limits.keys() or exact(limits["cpu"]).denominator != 1:
         return False
-    return all(requests.get(name, limits[name]) == limits[name] for name in ("cpu", "memory"))
+    return all(exact(requests.get(name, limits[name])) == exact(limits[name]) for name in ("cpu", "memory"))

@@ -48,7 +48,7 @@ class Profile:
         name = flag_name(argument)
         if not argument.startswith("-") or re.fullmatch(r"-[0-9.]+", argument):
             return
-        if name in self.flags or name in self.short or name.startswith("-O"):
+        if name in self.flags or name in self.short or name[:2] in self.short:
             return
         fitting = [flag for flag in self.flags if name.startswith("--") and flag.startswith(name)]
         if len(fitting) == 1:

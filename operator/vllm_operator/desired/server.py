@@ -81,7 +81,8 @@ def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: profile.Pro
         args=engine.arguments(spec, engine_profile),
         env=engine.environment(spec),
         port=names.PORT,
-        resources=spec.resources.model_dump(exclude_none=True),
+        # An empty map is not stored, and would differ for ever.
+        resources={side: amounts for side, amounts in spec.resources.model_dump().items() if amounts},
         startup_period=STARTUP_PERIOD_SECONDS,
         startup_failures=-(-spec.warmup.timeout_seconds // STARTUP_PERIOD_SECONDS),
         pre_stop_seconds=PRE_STOP_SECONDS,

@@ -53,21 +53,35 @@ class View:
 Check = Callable[[View], Verdict | None]
 
 
+def held(view: View) -> str:
+    """What to know where another manager has set the Deployment's replicas: spec.replicas has no effect."""
+    deployment, wanted = view.deployment, view.server.spec.replicas
+    if deployment is None or not deployment.replicas_manager or deployment.wanted_replicas == wanted:
+        return ""
+    give_back = view.kubectl(f"scale deployment/{names.deployment(view.server.name)} --replicas={wanted}")
+    return (
+        f"{deployment.replicas_manager} has set the Deployment to {deployment.wanted_replicas} replicas, "
+        f"not the {wanted} of spec.replicas. To give the number back to the spec: {give_back}"
+    )
+
+
 def suspended(view: View) -> Verdict | None:
     """Scaled to 0, and the last pod is gone."""
     deployment = view.deployment
     if deployment is None or deployment.wanted_replicas or deployment.replicas or not deployment.observed():
         return None
-    message = f"Scaled to 0. To start it: {view.kubectl(f'scale vllm/{view.server.name} --replicas=1')}"
+    start = view.kubectl(f"scale vllm/{view.server.name} --replicas=1")
+    message = held(view) or f"Scaled to 0. To start it: {start}"
     return Verdict(True, Reason.SUSPENDED, message)
 
 
 def serving(view: View) -> Verdict | None:
     """The Deployment is through with this revision, and somebody answers."""
     deployment = view.deployment
-    if deployment is None or not deployment.rolled_out(view.record) or not deployment.ready_replicas:
+    if deployment is None or not deployment.wanted_replicas or not deployment.rolled_out(view.record):
         return None
-    return Verdict(True, Reason.SERVING, f"Serves at {names.url(view.server)}/v1")
+    message = f"Serves at {names.url(view.server)}/v1"
+    return Verdict(True, Reason.SERVING, ". ".join(filter(None, [message, held(view)])))
 
 
 def pods_refused(view: View) -> Verdict | None:
