@@ -20,7 +20,8 @@ _PARTS = re.compile(r"([0-9]*\.?[0-9]*)([a-zA-Z]?.*)")
 _BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 _DECIMAL = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"]
 _MILLIS = 10**3
-_MAX_BINARY = 2**63 - 1
+_MOST = 2**63 - 1
+_TOO_LARGE = f"must be at most {_MOST}"
 
 
 def canonical(text: str) -> str:
@@ -28,10 +29,8 @@ def canonical(text: str) -> str:
     # Fractions below a thousandth are rounded up, as the API server does in every resource list
     # (k8s.io/kubernetes v1.36.3, pkg/apis/core/v1/conversion.go): who asks for something gets something.
     millis = ceil(exact(text) * _MILLIS)
-    if text.endswith("i"):
-        millis = min(millis, _MAX_BINARY * _MILLIS)
-        if millis % _MILLIS == 0 and millis >= 1024 * _MILLIS:
-            return _shortest(millis // _MILLIS, 1024, _BINARY)
+    if text.endswith("i") and millis % _MILLIS == 0 and millis >= 1024 * _MILLIS:
+        return _shortest(millis // _MILLIS, 1024, _BINARY)
     return _shortest(millis, 1000, _DECIMAL[2:]) if millis else "0"
 
 
@@ -67,6 +66,8 @@ def _parse(value: Any) -> Any:
         raise PydanticCustomError(
             "quantity", "must be a quantity that is not negative, such as 16Gi, 500m or 4"
         )
+    if exact(text) > _MOST:
+        raise PydanticCustomError("rule", "{message}", {"message": _TOO_LARGE})
     return canonical(text)
 
 
@@ -80,6 +81,14 @@ Quantity = Annotated[
             "pattern": PATTERN,
             "maxLength": MAX_LENGTH,
             "minimum": 0,
+            # Beyond it the API server's own canonical form loses digits: `1000E` comes back as `1`.
+            "x-kubernetes-validations": [
+                {
+                    "rule": "!isQuantity(string(self)) || "
+                    f"!quantity(string(self)).isGreaterThan(quantity('{_MOST}'))",
+                    "message": _TOO_LARGE,
+                }
+            ],
         }
     ),
 ]

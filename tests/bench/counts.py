@@ -1,0 +1,106 @@
+"""Counts what the operator wrote, and what it should have written."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from tests.bench.history import Version
+from tests.harness.api import Object
+from tests.harness.audit import WRITES, Request
+
+CHILDREN = (
+    "serviceaccounts",
+    "persistentvolumeclaims",
+    "controllerrevisions",
+    "services",
+    "deployments",
+)
+
+
+def label(request: Request) -> str:
+    """Name a kind of request, such as `patch deployments -> 201`."""
+    what = f"{request.resource}/{request.subresource}" if request.subresource else request.resource
+    return f"{request.verb} {what} -> {request.code}"
+
+
+def table(requests: Iterable[Request]) -> dict[str, int]:
+    """Count requests of each kind."""
+    return dict(sorted(Counter(label(each) for each in requests).items()))
+
+
+def reads(requests: Iterable[Request]) -> list[Request]:
+    """The requests that neither write nor watch."""
+    return [each for each in requests if each.verb not in WRITES and each.verb != "watch"]
+
+
+def server_of(child: str) -> str:
+    """The server that an object belongs to; the bench gives servers names without a dash."""
+    return child.partition("-")[0]
+
+
+def check_children(writes: Sequence[Request], servers: Iterable[str]) -> list[str]:
+    """Say where a server's children took more or fewer writes than one each."""
+    made = [each for each in writes if each.resource in CHILDREN]
+    found = [
+        f"{label(each)} of {each.name}: not the creation of a child" for each in made if each.code != 201
+    ]
+    created = Counter((server_of(each.name), each.resource) for each in made if each.code == 201)
+    for server in servers:
+        for resource in CHILDREN:
+            if created[server, resource] != 1:
+                found.append(f"{server}: {created[server, resource]} creations of {resource}, not 1")
+    return found
+
+
+def status_writes(writes: Iterable[Request]) -> Counter[str]:
+    """Successful status writes of each server."""
+    return Counter(each.name for each in writes if each.subresource == "status" and each.code == 200)
+
+
+def status_changes(versions: Sequence[Version]) -> int:
+    """Versions that a status write has made: all but the first, and those that came with a new spec."""
+    return sum(after.generation == before.generation for before, after in pairwise(versions))
+
+
+def no_op_statuses(writes: Iterable[Request], versions: dict[str, list[Version]]) -> int:
+    """Status writes that were answered, and left the resourceVersion as it was: no version came of them."""
+    written = status_writes(writes)
+    return sum(written[name] - status_changes(versions[name]) for name in written)
+
+
+def repeated_statuses(versions: dict[str, list[Version]]) -> int:
+    """Versions whose status says the same as the one before, though something else had changed."""
+    return sum(
+        after.status == before.status and after.generation == before.generation
+        for each in versions.values()
+        for before, after in pairwise(each)
+    )
+
+
+def expected_events(versions: Sequence[Version]) -> list[tuple[str, Object]]:
+    """The Events that a server's statuses call for: one for each reason that is new to a condition."""
+    told: list[tuple[str, Object]] = []
+    before: dict[str, tuple[str, str]] = {}
+    for version in versions:
+        conditions = version.status.get("conditions") or []
+        now = {each["type"]: (each["status"], each["reason"]) for each in conditions}
+        changed = {
+            each["reason"]: each
+            for each in reversed(conditions)
+            if before.get(each["type"]) != now[each["type"]]
+        }
+        told += changed.items()
+        before = now
+    return told
+
+
+def path(versions: Sequence[Version]) -> str:
+    """The reasons of Ready through a server's statuses, such as `RollingOut > Serving`."""
+    reasons: list[str] = []
+    for version in versions:
+        ready = next((c for c in version.status.get("conditions") or [] if c["type"] == "Ready"), None)
+        if ready is not None:
+            reasons.append(
+                f"{ready['reason']}{'' if ready['observedGeneration'] == version.generation else '?'}"
+            )
+    return " > ".join(reasons)

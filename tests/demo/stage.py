@@ -1,0 +1,78 @@
+"""The stage of the demo: a control plane, the operator, a namespace, and a kubectl that points there."""
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.demo.screen import Screen
+from tests.demo.states import States
+from tests.demo.story import NAME, NAMESPACE
+from tests.harness.api import Api
+from tests.harness.controlplane import ControlPlane
+from tests.harness.crds import apply_crds
+from tests.harness.operator import OperatorProcess
+
+LOADING = Path(__file__).with_name("loading.yaml")
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+class Stage:
+    """Everything that the story needs; a context manager that ends all that it started."""
+
+    def __init__(self) -> None:
+        """Plan it; nothing runs yet."""
+        self._plane = ControlPlane()
+        self._operator = OperatorProcess(self._plane, [NAMESPACE])
+        self._opened = ExitStack()
+        self.log = ""
+        """The end of the operator's log, once the stage has ended."""
+
+    def __enter__(self) -> "Stage":
+        """Start it, and say what was started."""
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """End it."""
+        self._end()
+
+    @property
+    def api(self) -> Api:
+        """The administrator's client."""
+        return self._plane.api
+
+    @property
+    def kubeconfig(self) -> Path:
+        """A kubeconfig whose context is the demo's namespace."""
+        return self._plane.folder / "demo.kubeconfig"
+
+    def _start(self) -> None:
+        self._opened.enter_context(self._plane)
+        apply_crds(self.api)
+        self._restart_collector()
+        metadata = {"name": NAMESPACE, "labels": RESTRICTED}
+        self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        shutil.copy(self._plane.kubeconfig, self.kubeconfig)
+        self.screen = Screen(self.kubeconfig)
+        self.screen.silently("config", "set-context", "--current", f"--namespace={NAMESPACE}")
+        self.screen.silently("apply", "-f", str(LOADING))
+        self._opened.enter_context(self._operator)
+        self.states = self._opened.enter_context(States(self.api, NAMESPACE, NAME))
+        seconds = self._plane.seconds_to_ready
+        self.screen.say(f"Cluster ready after {seconds:.1f} s, CRDs installed, operator running.")
+
+    def _end(self) -> None:
+        self.log = self._operator.tail(15)
+        self._opened.close()
+
+    def _restart_collector(self) -> None:
+        """Let the garbage collector know our kinds from its start: it looks for new ones every 30 s only."""
+        for process in self._plane.processes:
+            if process.name == "kube-controller-manager":
+                process.stop()
+                process.start()

@@ -1,0 +1,73 @@
+"""CR.yaml in, children.yaml out: what `vllm-operator render` makes of each folder beside this file."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from vllm_operator.__main__ import main
+
+HERE = Path(__file__).parent
+SAMPLES = HERE.parents[1] / "manifests" / "samples"
+CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
+
+
+def render(file: Path) -> str:
+    result = CliRunner().invoke(main, ["render", str(file)], env={}, catch_exceptions=False)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_children_are_as_recorded(case: str, request: pytest.FixtureRequest) -> None:
+    rendered = render(HERE / case / "CR.yaml")
+    expected = HERE / case / "children.yaml"
+    if request.config.getoption("--update-golden"):
+        expected.write_text(rendered)
+    assert rendered == expected.read_text()
+
+
+@pytest.mark.parametrize("sample", sorted(path.name for path in SAMPLES.glob("*.yaml")))
+def test_every_sample_is_a_case(sample: str, request: pytest.FixtureRequest) -> None:
+    case = HERE / f"sample-{Path(sample).stem}" / "CR.yaml"
+    if request.config.getoption("--update-golden"):
+        case.parent.mkdir(exist_ok=True)
+        shutil.copyfile(SAMPLES / sample, case)
+    assert case.read_text() == (SAMPLES / sample).read_text()
+
+
+def test_folders_are_all_complete() -> None:
+    folders = sorted(path.name for path in HERE.iterdir() if path.is_dir() and path.name != "__pycache__")
+    assert folders == CASES
+    assert all((HERE / case / "children.yaml").exists() for case in CASES)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_records_hold_the_template_that_the_deployment_has(case: str) -> None:
+    children = load(case)
+    (record,) = (child for child in children if child["kind"] == "ControllerRevision")
+    assert record["data"]["template"] == children[-1]["spec"]["template"]
+    assert children[-1]["kind"] == "Deployment"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_no_text_of_the_resource_is_lost(case: str) -> None:
+    """Arguments and values come out as they stood, but for `$`, which the kubelet would expand."""
+    spec = yaml.safe_load((HERE / case / "CR.yaml").read_text())["spec"]
+    container = load(case)[-1]["spec"]["template"]["spec"]["containers"][0]
+    words = [word.replace("$$", "$") for word in container["args"]]
+    given = spec.get("extraArgs", [])
+    assert words[len(words) - len(given) :] == given
+    served = spec["model"].get("servedNames", [spec["model"]["name"]])
+    assert words[: 2 + len(served)] == [spec["model"]["name"], "--served-model-name", *served]
+    values = {entry["name"]: entry.get("value") for entry in container["env"]}
+    for variable in spec.get("extraEnv", []):
+        value = values[variable["name"]]
+        assert (value.replace("$$", "$") if value else value) == variable.get("value")
+
+
+def load(case: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((HERE / case / "children.yaml").read_text()))
