@@ -20,8 +20,8 @@ _PARTS = re.compile(r"([0-9]*\.?[0-9]*)([a-zA-Z]?.*)")
 _BINARY = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 _DECIMAL = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"]
 _MILLIS = 10**3
-_MOST = 2**63 - 1
-_TOO_LARGE = f"must be at most {_MOST}"
+_MOST = 2**60
+_TOO_LARGE = "must be at most 1Ei"
 
 
 def canonical(text: str) -> str:
@@ -81,11 +81,12 @@ Quantity = Annotated[
             "pattern": PATTERN,
             "maxLength": MAX_LENGTH,
             "minimum": 0,
-            # Beyond it the API server's own canonical form loses digits: `1000E` comes back as `1`.
+            # Far beyond it the API server's own form loses digits (`1000E` comes back as `1`), and its
+            # parser takes everything from `8Ei` on for 2^63-1.
             "x-kubernetes-validations": [
                 {
                     "rule": "!isQuantity(string(self)) || "
-                    f"!quantity(string(self)).isGreaterThan(quantity('{_MOST}'))",
+                    "!quantity(string(self)).isGreaterThan(quantity('1Ei'))",
                     "message": _TOO_LARGE,
                 }
             ],

@@ -1,0 +1,41 @@
+"""How the rules' messages begin, and texts that are easily mangled."""
+
+from collections.abc import Iterator
+
+from tests.cases.table import (
+    Case,
+    words,
+)
+
+CONTROLS = "\x01\x1b\x7f\x80\x85\x9f\u2028\u2029\ufeff\ufffe\uffff"
+EMOJI = "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467"
+MAX_INT = 2**31 - 1
+
+NAMES = "metadata.name must"
+RESERVED = "metadata.name may not end with"
+DOTS = "name may not hold"
+REVISION = "revision belongs to"
+ONE_CACHE = "give exactly one of size"
+GOES_WITH_SIZE = "storageClassName, accessModes and retention go with size"
+SIZE = "size must be greater than 0"
+NO_SHRINKING = "size may grow, but not shrink"
+NO_NEW_CLASS = "storageClassName and accessModes"
+ONE_SOURCE = "give exactly one of secretKeyRef"
+ONE_VALUE = "give value or valueFrom"
+OWNED_VARIABLE = "the operator sets this variable itself"
+OWNED_FLAG = "the operator sets this flag itself"
+KV_CACHE = "kvCache must be greater than 0"
+RESERVED_CORES = "reservedCores has an effect only"
+ENGINE = "engine is required with an image"
+GAUDI = "habana.ai/gaudi follows from"
+RESOURCE_NAME = "a resource name has at most 317"
+
+
+def object_names(path: str) -> Iterator[Case]:
+    good = ("a", "0", "a.b-c.d", "a--b")
+    bad = ("A", "a_b", "-a", "a-", ".a", "a.", "a/b", "../a", "a b", "a\n", "ä")
+    return words(path, longest=253, good=good, bad=bad)
+
+
+def data_keys(path: str) -> Iterator[Case]:
+    return words(path, longest=253, good=("a", ".a", "A_b-c.d", "-"), bad=("a/b", "a b", "a\n", "$a", "ä"))

@@ -1,0 +1,67 @@
+"""The operator needs all the rights that it ships, and no others."""
+
+from tests.cluster import support
+from tests.harness import manifests
+from tests.harness.api import Api
+from tests.harness.audit import Audit
+from tests.harness.operator import Cluster, OperatorProcess, policy_rules
+
+Right = tuple[str, str, str]
+
+
+def shipped() -> set[Right]:
+    """Return every right as (group, resource with subresource, verb)."""
+    return {
+        (group, resource, verb)
+        for rule in policy_rules()
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_every_right_is_used_and_none_is_missing(
+    cluster: Cluster, api: Api, namespace: str, audit: Audit
+) -> None:
+    assert not [right for right in shipped() if "*" in right or right[1].startswith("secrets")]
+    with OperatorProcess(cluster, [namespace]) as operator:
+        support.put(api, support.server(namespace))
+        support.wait_serving(api, namespace)
+        # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
+        for kind, name in support.children(api, namespace):
+            label = {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}
+            if kind != "ControllerRevision":
+                api.patch(kind, namespace, name, label)
+                api.wait_object(
+                    kind,
+                    namespace,
+                    name,
+                    lambda obj: obj["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat",
+                )
+        first = support.record(api, namespace)
+        support.put(api, support.server(namespace, engineArgs={"seed": 1}))
+        support.wait_serving(api, namespace)
+        api.wait_for(lambda: first not in support.records(api, namespace), message="the old record is pruned")
+        api.create(manifests.claim(namespace, "weights", "wait"))
+        support.put(api, support.server(namespace, "other", cache={"claimName": "weights"}))
+        support.wait_serving(api, namespace, "other")
+        support.wait_at_rest(audit, operator, namespace)
+        # A watch is in the log only once it has ended.
+        assert operator.stop() == 0
+        api.wait_for(
+            lambda: any(each.verb == "watch" for each in audit.requests(operator.user)),
+            message="ended watches",
+        )
+        requests = audit.requests(operator.user)
+        assert support.refused(audit, operator) == []
+    used: set[Right] = set()
+    for each in requests:
+        resource = f"{each.resource}/{each.subresource}" if each.subresource else each.resource
+        used.add((each.group, resource, each.verb))
+        # An apply of what does not exist is a patch that needs the right to create.
+        if each.verb == "patch" and each.code == 201:
+            used.add((each.group, resource, "create"))
+    assert shipped() - used == set(), "rights that nothing used"
+    # Without a resource: discovery, which every authenticated user may do.
+    assert {right for right in used if right[1]} - shipped() == set(), "requests beyond the rights"
+    assert not [each for each in requests if each.resource == "secrets"]

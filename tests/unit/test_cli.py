@@ -1,0 +1,207 @@
+"""The command line, as a user meets it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from vllm_operator import __version__
+from vllm_operator.__main__ import main
+from vllm_operator.api.schema import crds
+from vllm_operator.config import DEFAULT_CPU_ENGINE, DEFAULT_CPU_IMAGE, InvalidSettingError, Settings
+
+GOOD = """
+apiVersion: vllm-operator.dev/v1alpha1
+kind: VLLMServer
+metadata: {name: NAME}
+spec: {model: {name: gpt2}, device: cpu, cache: {size: 5Gi}}
+"""
+
+
+def cli(*words: str | Path, **environment: str) -> Result:
+    result = CliRunner().invoke(main, [str(word) for word in words], env=environment)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def written(folder: Path, text: str, name: str = "a.yaml") -> Path:
+    file = folder / name
+    file.write_bytes(text.encode())
+    return file
+
+
+def names(result: Result) -> list[str]:
+    return [
+        f"{child['kind']} {child['metadata']['name']}"
+        for child in yaml.safe_load_all(result.stdout)
+        if child["kind"] == "Deployment"
+    ]
+
+
+def test_several_files_and_documents(tmp_path: Path) -> None:
+    one = written(tmp_path, "---\n".join(GOOD.replace("NAME", name) for name in "ab") + "---\n---\n")
+    two = written(tmp_path, GOOD.replace("NAME", "c"), "b.yaml")
+    result = cli("render", one, two)
+    assert result.exit_code == 0
+    assert names(result) == ["Deployment a", "Deployment b", "Deployment c"]
+    assert result.stderr == ""
+
+
+def test_nothing_is_printed_when_one_of_several_is_bad(tmp_path: Path) -> None:
+    bad = GOOD.replace("NAME", "bad").replace("gpt2", "-x")
+    result = cli("render", written(tmp_path, GOOD.replace("NAME", "a") + "---" + bad))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{tmp_path}/a.yaml: spec.model.name: " in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("what", "by", "says"),
+    [
+        ("size:", "sise:", "spec.cache.sise: is not a field of this resource; check the spelling"),
+        ("device: cpu", "device: cpu, extra: 1", "spec.extra: is not a field of this resource"),
+        ("spec:", "more: 1\nspec:", "more: is not a field of this resource"),
+        ("VLLMServer", "VLLMServers", "kind: must be VLLMServer"),
+        ("v1alpha1", "v1", "apiVersion: must be vllm-operator.dev/v1alpha1"),
+        ("device: cpu", "replicas: 1", "spec.device: is required"),
+        ("device: cpu", "device: cpu, replicas: -1", "spec.replicas: "),
+        (
+            "device: cpu",
+            "device: cpu, extraArgs: [--port]",
+            "spec.extraArgs[0]: the operator sets this flag itself",
+        ),
+        (
+            "device: cpu",
+            "device: cpu, extraArgs: [--prot]",
+            "spec.extraArgs[0]: --prot is not a flag of vllm 0.32",
+        ),
+        (
+            "device: cpu",
+            "device: cpu, shmSize: 1.5.5",
+            "spec.shmSize: must be a quantity that is not negative",
+        ),
+        ("device: cpu", "device: cpu, shmSize: [1]", "spec.shmSize: must be a quantity such as"),
+        ("{name: NAME}", "{name: A}", "metadata.name: "),
+        ("{name: NAME}", "{}", "metadata.name: "),
+        ("{name: NAME}", "", "metadata.name: "),
+        ("{name: NAME}", "x", "metadata: "),
+        ("{name: NAME}", "{name: 1}", "metadata.name: "),
+        ("{name: NAME}", "[{name: NAME}]", "metadata: must be an object"),
+        ("{model: {name: gpt2}, device: cpu, cache: {size: 5Gi}}", "x", "spec: "),
+        ("{model: {name: gpt2}, device: cpu, cache: {size: 5Gi}}", "[1]", "spec: "),
+        ("{model: {name: gpt2}, device: cpu, cache: {size: 5Gi}}", "", "spec.model: is required"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_path(tmp_path: Path, what: str, by: str, says: str) -> None:
+    result = cli("render", written(tmp_path, GOOD.replace(what, by, 1).replace("NAME", "a")))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"a.yaml: {says}" in result.stderr
+
+
+def test_every_problem_is_told(tmp_path: Path) -> None:
+    text = GOOD.replace("NAME", "A").replace("cpu", "gpu").replace("size", "sise")
+    told = cli("render", written(tmp_path, text)).stderr
+    for field in ("metadata.name", "spec.device", "spec.cache.sise"):
+        assert f"{field}: " in told
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: [", "is not YAML"),
+        ("- a", "holds list, not an object"),
+        ("text", "holds str, not an object"),
+        ("!!python/object:os.system x", "is not YAML"),
+    ],
+)
+def test_what_is_no_object(tmp_path: Path, text: str, says: str) -> None:
+    result = cli("render", written(tmp_path, text))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert says in result.stderr
+
+
+def test_bytes_that_are_no_text(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    file.write_bytes(b"a: \xff\xfe\xfa")
+    result = cli("render", file)
+    assert result.exit_code == 1
+    assert "is not YAML" in result.stderr
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert cli("render", tmp_path / "none.yaml").exit_code == 2
+    assert cli("render", tmp_path).exit_code == 2
+    assert cli("render").exit_code == 2
+
+
+def test_the_default_image_comes_from_the_settings(tmp_path: Path) -> None:
+    file = written(tmp_path, GOOD.replace("NAME", "a"))
+    result = cli("render", file, VLLM_OPERATOR_CPU_IMAGE="own:1", VLLM_OPERATOR_CPU_ENGINE="vllm 0.32")
+    assert "image: own:1" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("CPU_IMAGE", "own:1"),
+        ("CPU_ENGINE", "vllm"),
+        ("CPU_ENGINE", "vllm 0.32; rm"),
+        ("HEALTH_PORT", "65536"),
+        ("HEALTH_PORT", "-1"),
+        ("HEALTH_PORT", "http"),
+        ("HEALTH_PORT", ""),
+        ("WORKERS", "0"),
+        ("WORKERS", "257"),
+    ],
+)
+def test_a_bad_setting_is_named(tmp_path: Path, setting: str, value: str) -> None:
+    variable = f"VLLM_OPERATOR_{setting}"
+    result = cli("render", written(tmp_path, GOOD.replace("NAME", "a")), **{variable: value})
+    assert result.exit_code == 1
+    assert "VLLM_OPERATOR_CPU_ENGINE" in result.stderr or variable in result.stderr
+    assert "Traceback" not in result.output
+    assert cli("run", **{variable: value}).exit_code == 1
+
+
+@pytest.mark.parametrize("image", ["own:latest", "own", "registry:5000/own", "registry:5000/own:latest"])
+def test_an_image_that_moves_is_refused(image: str) -> None:
+    with pytest.raises(InvalidSettingError, match=r"^VLLM_OPERATOR_CPU_IMAGE: .* moves"):
+        Settings.read({"VLLM_OPERATOR_CPU_IMAGE": image, "VLLM_OPERATOR_CPU_ENGINE": "vllm 0.32"})
+
+
+@pytest.mark.parametrize("image", ["own:1", "own@sha256:0", "own:latest@sha256:0", "registry:5000/own:1"])
+def test_an_image_that_stays_is_taken(image: str) -> None:
+    environment = {"VLLM_OPERATOR_CPU_IMAGE": image, "VLLM_OPERATOR_CPU_ENGINE": "vllm 0.32.1"}
+    assert Settings.read(environment).cpu_image == image
+
+
+def test_settings() -> None:
+    assert Settings.read({}) == Settings()
+    assert (Settings().cpu_image, Settings().cpu_engine) == (DEFAULT_CPU_IMAGE, DEFAULT_CPU_ENGINE)
+    environment = {"NAMESPACES": "a,,b", "HEALTH_ADDRESS": "::", "HEALTH_PORT": "0", "WORKERS": "256"}
+    read = Settings.read({f"VLLM_OPERATOR_{key}": value for key, value in environment.items()})
+    assert (read.namespaces, read.health_address, read.health_port, read.workers) == (
+        ("a", "b"),
+        "::",
+        0,
+        256,
+    )
+
+
+def test_crds() -> None:
+    result = cli("crds")
+    assert result.exit_code == 0
+    assert list(yaml.safe_load_all(result.stdout)) == crds()
+
+
+def test_help_names_every_command() -> None:
+    for option in ("--help", "-h"):
+        result = cli(option)
+        assert result.exit_code == 0
+        for command in ("crds", "render", "run"):
+            assert f"\n  {command} " in result.stdout
+    assert "Exit code 1" in " ".join(cli("render", "--help").stdout.split())
+
+
+def test_version() -> None:
+    assert __version__ in cli("--version").stdout

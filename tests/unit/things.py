@@ -1,0 +1,123 @@
+"""Servers and facts for tests: everything has a plain value, and a test names only what it is about."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from tests.cases.table import FULL, changed
+from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, Observed, PodFacts, RecordFacts
+from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.desired import names
+from vllm_operator.desired.records import Image, pack
+
+DEFAULT = Image("registry.example/default:v1", "vllm 0.32")
+RECORD = "0123456789"
+
+SMALL = {"model": {"name": "org/model"}, "device": "cpu", "cache": {"size": "10Gi"}}
+
+
+def server(spec: dict[str, Any] | None = None, *, name: str = "chat", generation: int = 1) -> VLLMServer:
+    """A small server; the fields of `spec` come on top."""
+    metadata = {"name": name, "namespace": "ns", "uid": "uid-1", "generation": generation}
+    return VLLMServer.parse({"metadata": metadata, "spec": SMALL | (spec or {})})
+
+
+def full(change: dict[str, Any] | None = None) -> VLLMServer:
+    """A server with every field set; `change` names dotted paths."""
+    body = changed(change or {})
+    body["metadata"] = {**FULL["metadata"], "namespace": "ns", "uid": "uid-1", "generation": 1}
+    return VLLMServer.parse(body)
+
+
+def _common(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "name": name,
+        "uid": f"uid-of-{name}",
+        "resource_version": 1,
+        "owner": "uid-1",
+        "server": "chat",
+        "deleting": False,
+        "digest": b"",
+    }
+
+
+def deployment(**facts: Any) -> DeploymentFacts:
+    """A Deployment of which one replica of RECORD is rolled out and ready."""
+    plain: dict[str, Any] = {
+        "generation": 1,
+        "observed_generation": 1,
+        "record": RECORD,
+        "wanted_replicas": 1,
+        "replicas_manager": None,
+        "replicas": 1,
+        "updated_replicas": 1,
+        "ready_replicas": 1,
+        "progressing": "NewReplicaSetAvailable",
+        "failure": "",
+    }
+    return DeploymentFacts(**_common("Deployment", "chat"), **(plain | facts))
+
+
+def claim(**facts: Any) -> ClaimFacts:
+    """A bound claim of 10Gi."""
+    plain: dict[str, Any] = {"phase": "Bound", "access_modes": ("ReadWriteOnce",), "size": "10Gi"}
+    return ClaimFacts(**(_common("PersistentVolumeClaim", "chat-cache") | plain | facts))
+
+
+def record(
+    digest: str, revision: int, default: Image | None = DEFAULT, template: dict[str, Any] | None = None
+) -> RecordFacts:
+    """A record; `default` is the image that it pins, None if the spec named one."""
+    return RecordFacts(
+        **_common("ControllerRevision", names.record("chat", digest)),
+        revision=revision,
+        default_image=default.image if default else None,
+        default_engine=default.engine if default else None,
+        content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),
+    )
+
+
+def pod(**facts: Any) -> PodFacts:
+    """A pod of RECORD that is ready."""
+    plain: dict[str, Any] = {
+        "name": "chat-1",
+        "record": RECORD,
+        "deleting": False,
+        "ready": True,
+        "unschedulable": "",
+        "waiting": "",
+        "waiting_message": "",
+        "started_at": "2026-01-02T03:04:05Z",
+        "restarts": 0,
+        "exit_code": None,
+        "last_words": "",
+    }
+    return PodFacts(**(plain | facts))
+
+
+def observed(
+    of: VLLMServer | None = None,
+    *children: Child,
+    claim: ClaimFacts | None = None,
+    pods: Iterable[PodFacts] = (),
+) -> Observed:
+    """What was seen of a server."""
+    found = [*children, *([claim] if claim else [])]
+    by_ref = {(child.kind, child.name): child for child in found}
+    return Observed(server=of or server(), children=by_ref, claim=claim, pods=tuple(pods))
+
+
+def record_of(manifest: dict[str, Any]) -> RecordFacts:
+    """The facts of a record that was rendered."""
+    inputs = manifest["data"]["inputs"]
+    default = Image(inputs["image"], inputs["engine"]) if inputs["defaultImage"] else None
+    found = record("", manifest["revision"], default, manifest["data"]["template"])
+    return RecordFacts(
+        **{field: getattr(found, field) for field in found.__dataclass_fields__ if field != "name"},
+        name=manifest["metadata"]["name"],
+    )
+
+
+def kinds(manifests: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Manifests by their kind."""
+    return {manifest["kind"]: manifest for manifest in manifests}

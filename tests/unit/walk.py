@@ -1,0 +1,64 @@
+"""One change for every leaf of VLLMServer's schema, so that a new field is covered when it is there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.cases.table import FULL, schema_path
+from vllm_operator.api.schema import crds
+
+SPEC = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+WORDS = {
+    "spec.engine.version": "0.32.9",
+    "spec.engineArgs.kvCacheDtype": "fp8",
+    "spec.cpu.threadsBind": "auto",
+    "spec.model.name": "other/model",
+    "spec.extraArgs[]": "other",
+}
+"""Where not any text is good."""
+ALONE = {"spec.engine.family", "spec.device"}
+"""Fields that have one value yet."""
+RELATED: dict[str, dict[str, Any]] = {
+    "spec.cpu.threadsBind": {"spec.cpu.threadsBind": "0-3", "spec.cpu.reservedCores": None},
+    "spec.extraArgs[]": {"spec.extraArgs.0": "--max-logprobs"},
+    "spec.cache.accessModes[]": {"spec.cache.accessModes": ["ReadWriteMany"]},
+}
+
+
+def leaf_changes() -> list[tuple[str, dict[str, Any]]]:
+    """(path in the schema, change to the full object) for each leaf that has a second value."""
+    found: dict[str, dict[str, Any]] = {}
+    for path, schema, value in _leaves(SPEC, FULL["spec"], "spec"):
+        field = schema_path(path)
+        if field not in ALONE and field not in found:
+            found[field] = RELATED.get(field) or {path: _other(field, schema, value)}
+    return sorted(found.items())
+
+
+def _leaves(schema: dict[str, Any], value: Any, path: str) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    if "properties" in schema:
+        for name, child in schema["properties"].items():
+            if name in value:
+                yield from _leaves(child, value[name], f"{path}.{name}")
+    elif "items" in schema:
+        for index, item in enumerate(value):
+            yield from _leaves(schema["items"], item, f"{path}.{index}")
+    elif "additionalProperties" in schema:
+        for key, item in value.items():
+            yield from _leaves(schema["additionalProperties"], item, f"{path}.{key}")
+    else:
+        yield path, schema, value
+
+
+def _other(field: str, schema: dict[str, Any], value: Any) -> Any:
+    if field in WORDS:
+        return WORDS[field]
+    if "enum" in schema:
+        return next(choice for choice in schema["enum"] if choice != value)
+    if "x-kubernetes-int-or-string" in schema:
+        return "9Gi" if "Gi" in str(value) else 9
+    if schema["type"] == "boolean":
+        return not value
+    if schema["type"] in ("integer", "number"):
+        return value + 1 if value + 1 <= schema["maximum"] else value / 2
+    return f"{value}x"
