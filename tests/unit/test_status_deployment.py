@@ -25,6 +25,8 @@ def test_rolled_out() -> None:
         {"progressing": "ProgressDeadlineExceeded"},
         {"progressing": ""},
         {"replicas": 2},
+        {"ready_replicas": 0},  # an edit back to a template whose ReplicaSet still exists
+        {"replicas": 0, "updated_replicas": 0},
     ],
     ids=str,
 )
