@@ -142,15 +142,21 @@ def test_an_edited_child_is_restored(api: Api, namespace: str, serving: Object, 
     assert support.child(api, namespace, kind, name)["metadata"]["uid"] == before["metadata"]["uid"]
 
 
-def test_another_port_in_our_ports_place_is_told(api: Api, namespace: str, serving: Object) -> None:
-    """Ports are known by their number: ours comes beside the stranger's, and both cannot be called http."""
+def test_another_port_in_our_ports_place_is_replaced(api: Api, namespace: str, serving: Object) -> None:
+    """Ports are known by their number: an apply alone would put ours beside the stranger's."""
+    before = support.child(api, namespace, "Service", "chat")
     ports = [{"name": "http", "port": 9999, "targetPort": "http"}]
-    api.patch("Service", namespace, "chat", {"spec": {"ports": ports}})
-    support.wait_stalled(api, namespace, "chat", "ChildRejected", words='Duplicate value: "http"')
-    api.delete("Service", namespace, "chat")
-    support.wait_serving(api, namespace)
-    (port,) = support.child(api, namespace, "Service", "chat")["spec"]["ports"]
-    assert port["port"] == 8008
+    for own in (8008, 8009):
+        api.patch("VLLMServer", namespace, "chat", {"spec": {"service": {"port": own}}})
+        api.patch("Service", namespace, "chat", {"spec": {"ports": ports}})
+
+        def restored(service: Object, own: int = own) -> bool:
+            return [port["port"] for port in service["spec"]["ports"]] == [own]
+
+        api.wait_object("Service", namespace, "chat", restored, message=f"only port {own} is left")
+    after = support.child(api, namespace, "Service", "chat")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["spec"]["clusterIP"] == before["spec"]["clusterIP"]
 
 
 def test_an_edited_template_is_restored(api: Api, namespace: str, serving: Object) -> None:

@@ -113,13 +113,24 @@ class Children:
             if child.deleting or child.digest == digest(manifest):
                 return False
             log.info("%s/%s: %s %s differs from what should be", key.namespace, key.name, *ref)
-            self._store.see(ref[0], await self._cluster.apply(manifest, child.uid))
+            self._store.see(ref[0], await self._apply(manifest, child.uid))
         except ApiError as error:
             stalled = rejected(f"{ref[0]} {ref[1]}", error)
             if stalled is None:
                 raise
             raise stalled from error
         return True
+
+    async def _apply(self, manifest: Manifest, uid: str) -> Manifest:
+        try:
+            return await self._cluster.apply(manifest, uid)
+        except ApiError as error:
+            if manifest["kind"] != "Service" or "Duplicate value" not in error.message:
+                raise
+        # A Service's ports are known by their number. Where somebody has changed ours, an apply puts it
+        # beside the stranger's, and both cannot have the same name.
+        await self._cluster.overwrite(manifest, uid, "spec", "ports")
+        return await self._cluster.apply(manifest, uid)
 
 
 def _ref(manifest: Manifest) -> Ref:

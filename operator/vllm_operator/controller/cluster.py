@@ -27,6 +27,7 @@ CONNECTIONS = 32
 # what that writes above U+FFFF the API server refuses. It cuts the parameter off (k8s.io/apiserver
 # v0.36.3, pkg/endpoints/handlers/patch.go), and the client passes bytes through.
 _APPLY = "application/apply-patch+yaml; charset=utf-8"
+_JSON_PATCH = "application/json-patch+json"
 
 _PATHS = {
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
@@ -114,6 +115,23 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
         return await self._call("PATCH", path, query, body=encode(manifest).encode(), content_type=_APPLY)
 
+    async def overwrite(self, manifest: Manifest, uid: str, *path: str) -> Manifest:
+        """Set one field of the very object that has this uid to the manifest's, whoever owns parts of it.
+
+        For lists in which an apply cannot remove what others have put in our place. Raises ApiError.
+        """
+        value: Any = manifest
+        for part in path:
+            value = value[part]
+        operations = [
+            {"op": "test", "path": "/metadata/uid", "value": uid},
+            {"op": "replace", "path": "/" + "/".join(path), "value": value},
+        ]
+        metadata = manifest["metadata"]
+        where = _path(manifest["kind"], metadata["namespace"], metadata["name"])
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._call("PATCH", where, query, body=operations, content_type=_JSON_PATCH)
+
     async def apply_status(self, manifest: Manifest) -> Manifest:
         """Apply the whole status of one of our resources. Raises ApiError."""
         return await self._apply(manifest, force=True, subresource="status")
@@ -138,7 +156,7 @@ class Cluster:
         path: str,
         query: Mapping[str, str] | None = None,
         *,
-        body: bytes | Manifest | None = None,
+        body: bytes | Manifest | list[Manifest] | None = None,
         content_type: str = "application/json",
     ) -> Manifest:
         client = self._client

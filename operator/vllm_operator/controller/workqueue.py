@@ -111,5 +111,5 @@ class WorkQueue(Generic[K]):
 
     def oldest_seconds(self) -> float:
         """For how long the key that waits longest has waited."""
-        arrivals = [next(iter(waiting.values())) for waiting in self._waiting if waiting]
+        arrivals = [min(waiting.values()) for waiting in self._waiting if waiting]
         return time.monotonic() - min(arrivals) if arrivals else 0.0
