@@ -36,7 +36,7 @@ def extra_args() -> Iterator[Case]:
     first = f"{path}.0"
     yield from lists(path, str, 64)
     yield from words(
-        first, longest=4096, good=("a", CONTROLS, EMOJI, "\x00", "a\nb", "{{ a }}", "$(A)"), empty=True
+        first, longest=4096, good=("a", CONTROLS, EMOJI, "a\nb", "{{ a }}", "$(A)"), bad=NULS, empty=True
     )
     yield from (accept(f"argument {word}", {first: word}, rule=OWNED_FLAG) for word in FREE_ARGUMENTS)
     for flag in dict.fromkeys((*PROMISED_FLAGS, *OWNED_FLAGS)):
@@ -61,6 +61,8 @@ PROMISED_VARIABLES = (
     "VLLM_HOST_IP", "VLLM_PORT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS",
 )  # fmt: skip
 """Variables that have a field, or would undo what a field says."""
+
+NULS = ("\x00", "a\x00b")
 
 FREE_ARGUMENTS = (
     "-O=3", "-Ofast", "-dc", "-dc=x", "-dc.a=x",
@@ -88,8 +90,8 @@ def extra_env() -> Iterator[Case]:
     yield from lists(path, lambda n: {"name": f"V{n}"}, 64)
     good, bad = ("A", "_", "a1", "_1A"), ("1A", "A-B", "A.B", "A B", "A\n", "A=B", "Ä", "$A")
     yield from words(f"{path}.0.name", longest=256, good=good, bad=bad)
-    values = ("a", CONTROLS, EMOJI, "\x00", "a\nb", "{{ a }}", "$(A)", "!!python/object:os.system", "no")
-    yield from words(f"{path}.0.value", longest=32768, good=values, empty=True, fill="\U0001f600")
+    values = ("a", CONTROLS, EMOJI, "a\nb", "{{ a }}", "$(A)", "!!python/object:os.system", "no")
+    yield from words(f"{path}.0.value", longest=32768, good=values, bad=NULS, empty=True, fill="\U0001f600")
     covers = [(path, "x-kubernetes-list-type")]
     yield refuse(
         "variables repeat", {path: [{"name": "A"}, {"name": "B"}, {"name": "A"}]}, path, covers=covers

@@ -9,6 +9,9 @@ from vllm_operator.api.meta import Model, Rule, checked, list_map, list_set, wit
 from vllm_operator.api.owned import OWNED_VARIABLE_CEL, OWNED_VARIABLES
 from vllm_operator.api.quantity import Quantity, exact
 
+NO_NUL = r"^[^\x00]*$"
+"""No process can be given a NUL, in an argument or in its environment."""
+
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
 """Name of an object in the resource's own namespace (a DNS subdomain)."""
 
@@ -196,7 +199,7 @@ class Variable(Model):
 
     name: VariableName
     """Name of the variable."""
-    value: Annotated[str, Field(max_length=32768)] | None = None
+    value: Annotated[str, Field(max_length=32768, pattern=NO_NUL)] | None = None
     """Value, taken as it stands: `$(OTHER)` is not expanded."""
     value_from: VariableSource | None = None
     """Source of the value."""

@@ -18,7 +18,7 @@ from vllm_operator.api.meta import (
     problems,
 )
 from vllm_operator.api.owned import OWNED_FLAG_CEL, is_owned_flag
-from vllm_operator.api.parts import Cache, LocalReference, ModelSource, Resources, Variables
+from vllm_operator.api.parts import NO_NUL, Cache, LocalReference, ModelSource, Resources, Variables
 from vllm_operator.api.quantity import Quantity, exact
 
 KIND = "VLLMServer"
@@ -29,7 +29,7 @@ RESERVED_SUFFIXES = ("-llm", "-prefetch")
 
 Argument = Annotated[
     str,
-    Field(max_length=4096),
+    Field(max_length=4096, pattern=NO_NUL),
     *checked(
         Rule(
             OWNED_FLAG_CEL,
