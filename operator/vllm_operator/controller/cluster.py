@@ -27,12 +27,14 @@ CONNECTIONS = 32
 # what that writes above U+FFFF the API server refuses. It cuts the parameter off (k8s.io/apiserver
 # v0.36.3, pkg/endpoints/handlers/patch.go), and the client passes bytes through.
 _APPLY = "application/apply-patch+yaml; charset=utf-8"
+_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _JSON_PATCH = "application/json-patch+json"
 
 _PATHS = {
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "Event": ("apis/events.k8s.io/v1", "events"),
+    "Pod": ("api/v1", "pods"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Service": ("api/v1", "services"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
@@ -40,9 +42,10 @@ _PATHS = {
 }
 
 
-def _path(kind: str, namespace: str, *rest: str) -> str:
+def _path(kind: str, namespace: str | None, *rest: str) -> str:
     prefix, plural = _PATHS[kind]
-    return "/".join(("", prefix, "namespaces", namespace, plural, *rest))
+    within = ("namespaces", namespace) if namespace else ()
+    return "/".join(("", prefix, *within, plural, *rest))
 
 
 async def load_configuration() -> Configuration:
@@ -91,6 +94,17 @@ class Cluster:
             if error.status == 404:
                 return None
             raise
+
+    async def uids(self, kind: str, namespace: str | None, selector: str = "") -> set[str]:
+        """The uids of all objects of a kind, in one namespace or in all. Raises ApiError."""
+        found: set[str] = set()
+        query = {"limit": "500", "labelSelector": selector}
+        while True:
+            answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
+            found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
+            query["continue"] = answer["metadata"].get("continue", "")
+            if not query["continue"]:
+                return found
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object by an apply without force. Raises ApiError, with 409 if others hold its fields.
@@ -158,9 +172,10 @@ class Cluster:
         *,
         body: bytes | Manifest | list[Manifest] | None = None,
         content_type: str = "application/json",
+        accept: str = "application/json",
     ) -> Manifest:
         client = self._client
-        headers = {**client.default_headers, "Content-Type": content_type, "Accept": "application/json"}
+        headers = {**client.default_headers, "Content-Type": content_type, "Accept": accept}
         await client.update_params_for_auth(headers, None, ["BearerToken"], path, method, None)
         url = f"{client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
         response = await client.call_api(method, url, headers, body, _request_timeout=REQUEST_TIMEOUT_SECONDS)

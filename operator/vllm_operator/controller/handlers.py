@@ -27,6 +27,9 @@ CHILDREN = {
 }
 """What is watched beside the servers, only where it bears our label."""
 
+SELECTOR = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"
+"""What a child bears."""
+
 WATCHED = {KIND: (GROUP, VERSION, PLURAL), **CHILDREN}
 
 Login = Callable[[], Awaitable[dict[str, Any]]]
@@ -70,7 +73,7 @@ def settings() -> kopf.OperatorSettings:
     # kopf ends by its stop flag; on cancellation this would set a timer that kills the process.
     result.process.ultimate_exiting_timeout = None
     for resource in CHILDREN.values():
-        result.watching.label_selectors[resource] = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"  # type: ignore[index]
+        result.watching.label_selectors[resource] = SELECTOR  # type: ignore[index]
     # "Handler ... succeeded", once for each event.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     return result
@@ -80,14 +83,14 @@ def settings() -> kopf.OperatorSettings:
 class Feed:
     """Where handlers put what they are told.
 
-    `listed` is set when every kind has been listed once. kopf runs index functions while it lists and holds
-    back all other handlers until that is done; so the index functions fill the store, and whoever waits for
-    `listed` sees servers with all their children.
+    `listed` is set when all that there was at the start is in the store; until then `seen` gathers uids.
+    kopf does not tell when it has listed everything, except to handlers that cost more than all the rest.
     """
 
     store: Store
     queue: WorkQueue[Key]
     listed: asyncio.Event
+    seen: set[str]
 
 
 def registry(feed: Feed, login: Login) -> kopf.OperatorRegistry:
@@ -106,21 +109,15 @@ def registry(feed: Feed, login: Login) -> kopf.OperatorRegistry:
 def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed: Feed) -> None:
     priority = Priority.USER if kind == KIND else Priority.CHILD
 
-    @kopf.index(*resource, id=f"list-{kind}", registry=to)
-    async def fill(body: kopf.Body, **_: Any) -> None:
-        if not feed.listed.is_set():
-            key = feed.store.see(kind, body)
-            if key is not None:
-                feed.queue.add(key, Priority.RESYNC)
-
     @kopf.on.event(*resource, id=f"see-{kind}", registry=to)
     async def see(event: kopf.RawEvent, **_: Any) -> None:
-        feed.listed.set()
         body = event["object"]
         take = feed.store.gone if event["type"] == "DELETED" else feed.store.see
         key = take(kind, body)
         if key is not None:
-            feed.queue.add(key, priority)
+            feed.queue.add(key, priority if feed.listed.is_set() else Priority.RESYNC)
+        if not feed.listed.is_set():
+            feed.seen.add(body["metadata"]["uid"])
 
 
 async def start(

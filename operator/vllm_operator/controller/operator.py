@@ -20,6 +20,9 @@ from vllm_operator.desired.records import Image
 RETRY_SECONDS = 3.0
 """Seconds between looks at an API server that does not answer, or does not know our resources."""
 
+POLL_SECONDS = 0.05
+"""Seconds between looks at whether the store has everything, at the start only."""
+
 log = logging.getLogger(__name__)
 
 
@@ -44,9 +47,8 @@ class Operator:
         self.settings = settings
         self.cluster = cluster
         self.stopping = asyncio.Event()
-        self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event())
-        self.health = Health(self.feed.queue, lambda: self._watching and not self.stopping.is_set())
-        self._watching = False
+        self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event(), set())
+        self.health = Health(self.feed.queue, self._ready)
         default = Image(settings.cpu_image, settings.cpu_engine)
         children = Children(self.feed.store, cluster, default)
         self.reconciler = Reconciler(self.feed.store, cluster, children, socket.gethostname())
@@ -58,9 +60,9 @@ class Operator:
         watching = await handlers.start(registry, self.settings.namespaces, stop_watching)
         _on_signals(self.stopping)  # kopf has put its own in their place
         watcher = asyncio.create_task(watching)
-        workers = [asyncio.create_task(self._work()) for _ in range(self.settings.workers)]
+        listing = asyncio.create_task(self._list())
+        workers = [asyncio.create_task(self._work(listing)) for _ in range(self.settings.workers)]
         stopped = asyncio.create_task(self.stopping.wait())
-        self._watching = True
         log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
         await asyncio.wait({stopped, watcher, *workers}, return_when=asyncio.FIRST_COMPLETED)
         self.stopping.set()
@@ -75,9 +77,39 @@ class Operator:
         await asyncio.gather(watcher, return_exceptions=True)
         return 1 if failed else 0
 
-    async def _work(self) -> None:
+    def _ready(self) -> bool:
+        return self.feed.listed.is_set() and not self.stopping.is_set()
+
+    async def _list(self) -> None:
+        """Wait until all that there is at the start is in the store.
+
+        Whoever reconciled before would judge servers without their pods, and look for children one by one.
+        """
+        while not self.feed.listed.is_set():
+            try:
+                expected = await self._uids()
+            except (ApiError, OSError, TimeoutError) as error:
+                log.warning("cannot list: %s", error or type(error).__name__)
+                expected = {"unknown"}
+            # What is deleted meanwhile never comes: so it is listed again after a while.
+            for _ in range(int(RETRY_SECONDS / POLL_SECONDS)):
+                if expected <= self.feed.seen:
+                    self.feed.listed.set()
+                    self.feed.seen.clear()
+                    return
+                await asyncio.sleep(POLL_SECONDS)
+
+    async def _uids(self) -> set[str]:
+        found = set()
+        for kind in handlers.WATCHED:
+            selector = handlers.SELECTOR if kind in handlers.CHILDREN else ""
+            for namespace in self.settings.namespaces or (None,):
+                found |= await self.cluster.uids(kind, namespace, selector)
+        return found
+
+    async def _work(self, listing: asyncio.Task[None]) -> None:
         """Reconcile one key after the other. No fault of one key reaches another."""
-        await self.feed.listed.wait()
+        await listing
         queue = self.feed.queue
         while True:
             key = await queue.get()
