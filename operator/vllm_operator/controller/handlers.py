@@ -112,12 +112,13 @@ def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed
     @kopf.on.event(*resource, id=f"see-{kind}", registry=to)
     async def see(event: kopf.RawEvent, **_: Any) -> None:
         body = event["object"]
+        listed = feed.listed.is_set()
+        if not listed:
+            feed.seen.add(body["metadata"]["uid"])  # first: what cannot be read must not hold up the others
         take = feed.store.gone if event["type"] == "DELETED" else feed.store.see
         key = take(kind, body)
         if key is not None:
-            feed.queue.add(key, priority if feed.listed.is_set() else Priority.RESYNC)
-        if not feed.listed.is_set():
-            feed.seen.add(body["metadata"]["uid"])
+            feed.queue.add(key, priority if listed else Priority.RESYNC)
 
 
 async def start(
