@@ -208,7 +208,7 @@ def test_a_bound_claim_is_not_blamed() -> None:
 
 
 def test_a_crash_is_still_one_while_the_container_is_tried_again() -> None:
-    again = pod(ready=False, exit_code=1, restarts=1)
+    again = pod(ready=False, exit_code=1)
     seen = observed(server(), deployment(**NOT_READY), claim=claim(), pods=[again])
     assert judged(seen).reason == Reason.CRASH_LOOPING
     assert "no last words" in judged(seen).message

@@ -88,7 +88,6 @@ def pod(**facts: Any) -> PodFacts:
         "waiting": "",
         "waiting_message": "",
         "started_at": "2026-01-02T03:04:05Z",
-        "restarts": 0,
         "exit_code": None,
         "last_words": "",
     }

@@ -105,7 +105,6 @@ class PodFacts:
     waiting_message: str
     started_at: str
     """When the running container started (RFC 3339); empty while none runs."""
-    restarts: int
     exit_code: int | None
     """Exit code of the container's last end."""
     last_words: str

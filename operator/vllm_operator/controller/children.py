@@ -73,8 +73,8 @@ class Children:
         if await self._ensure(key, observed, deployment):
             self._deployed_at[key] = time.monotonic()
         # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
-        for failure in failures.values():
-            raise failure
+        if failures:
+            raise next(iter(failures.values()))
         # The basis is what was looked at. What has changed since, by us or others, is looked at next time.
         wanted = Wanted(
             basis=basis(observed),

@@ -130,7 +130,6 @@ def pod(body: Body) -> PodFacts:
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         started_at=(state.get("running") or {}).get("startedAt") or "",
-        restarts=container.get("restartCount", 0),
         exit_code=ended.get("exitCode"),
         last_words=_TOKEN.sub("hf_***", ended.get("message") or ended.get("reason") or ""),
     )

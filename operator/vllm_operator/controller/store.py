@@ -83,7 +83,8 @@ class Store:
         if key is None or entry is None:
             return None
         name, uid = body["metadata"]["name"], body["metadata"]["uid"]
-        self._gone[uid] = int(body["metadata"].get("resourceVersion", 0))
+        # Who was told so by a 404 knows no resourceVersion, and must not undo what the watch has told.
+        self._gone[uid] = max(self._gone.get(uid, 0), int(body["metadata"].get("resourceVersion", 0)))
         if len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
         if kind == KIND and entry.uid == uid:
