@@ -12,13 +12,15 @@ from vllm_operator.api.meta import GROUP
 _CHILD = ("create", "get", "list", "patch", "watch")
 
 _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("", "events", ("list",)),
     ("", "persistentvolumeclaims", _CHILD),
     ("", "pods", ("list", "watch")),
-    ("", "serviceaccounts", _CHILD),
+    ("", "serviceaccounts", (*_CHILD, "delete")),
     ("", "services", _CHILD),
-    ("apps", "controllerrevisions", ("create", "delete", "get", "list", "patch", "watch")),
+    ("apps", "controllerrevisions", (*_CHILD, "delete")),
     ("apps", "deployments", _CHILD),
     ("events.k8s.io", "events", ("create",)),
+    ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),
     (GROUP, "vllmservers", ("list", "watch")),
     (GROUP, "vllmservers/status", ("patch",)),
 )

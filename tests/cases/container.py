@@ -57,7 +57,7 @@ PROMISED_FLAGS = (
 """Flags that the design says are owned, whatever the code's own list holds."""
 
 PROMISED_VARIABLES = (
-    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HOME", "QUANT_CONFIG", "VLLM_API_KEY",
+    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE", "HOME", "QUANT_CONFIG", "VLLM_API_KEY",
     "VLLM_HOST_IP", "VLLM_PORT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS",
 )  # fmt: skip
 """Variables that have a field, or would undo what a field says."""
@@ -98,7 +98,7 @@ def extra_env() -> Iterator[Case]:
     )
     for name in dict.fromkeys((*PROMISED_VARIABLES, *OWNED_VARIABLES)):
         yield refuse(f"variable {name}", {f"{path}.0.name": name}, f"{path}.0.name", rule=OWNED_VARIABLE)
-    for name in ("home", "HF_TOKENS", "XHOME", "VLLM_LOGGING_LEVEL", "HF_HUB_OFFLINE"):
+    for name in ("home", "HF_TOKENS", "XHOME", "VLLM_LOGGING_LEVEL", "HF_HUB_DISABLE_XET"):
         yield accept(f"variable {name}", {f"{path}.0.name": name}, rule=OWNED_VARIABLE)
     source = {"fieldRef": {"fieldPath": "status.podIP"}}
     both = {f"{path}.0": {"name": "A", "value": "", "valueFrom": source}}

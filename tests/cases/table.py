@@ -15,6 +15,23 @@ class Removed:
 
 REMOVED = Removed()
 
+REQUIREMENT = {"key": "a", "operator": "In", "values": ["b"]}
+NODE_TERM = {
+    "matchExpressions": [REQUIREMENT],
+    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}],
+}
+SELECTOR = {"matchLabels": {"a": "b"}, "matchExpressions": [REQUIREMENT]}
+POD_TERM = {
+    "labelSelector": SELECTOR,
+    "topologyKey": "kubernetes.io/hostname",
+    "matchLabelKeys": ["a"],
+    "mismatchLabelKeys": ["b"],
+}
+POD_AFFINITY = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [POD_TERM],
+    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": POD_TERM}],
+}
+
 FULL: Body = {
     "apiVersion": "vllm-operator.dev/v1alpha1",
     "kind": "VLLMServer",
@@ -25,7 +42,10 @@ FULL: Body = {
             "revision": "main",
             "servedNames": ["one", "two"],
             "tokenSecretRef": {"name": "token", "key": "HF_TOKEN"},
+            "chatTemplate": {"configMapKeyRef": {"name": "templates", "key": "chat"}},
             "trustRemoteCode": True,
+            "offline": False,
+            "hubEndpoint": "https://hub.example",
         },
         "device": "cpu",
         "engine": {"family": "vllm", "version": "0.32"},
@@ -58,12 +78,48 @@ FULL: Body = {
             "storageClassName": "fast",
             "accessModes": ["ReadWriteOnce"],
             "retention": "Retain",
+            "fsGroup": 1000,
         },
         "replicas": 1,
-        "service": {"port": 8008},
+        "service": {"type": "ClusterIP", "port": 8008, "annotations": {"example.com/a": "b"}},
         "warmup": {"timeoutSeconds": 7200},
+        "rollout": {"drainSeconds": 60, "progressDeadlineSeconds": 9000, "refresh": "1"},
+        "paused": False,
         "resources": {"limits": {"cpu": 8, "memory": "24Gi"}, "requests": {"cpu": "8"}},
         "shmSize": "4Gi",
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [
+            {"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 60}
+        ],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NODE_TERM]},
+                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": NODE_TERM}],
+            },
+            "podAffinity": POD_AFFINITY,
+            "podAntiAffinity": POD_AFFINITY,
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "topology.kubernetes.io/zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": SELECTOR,
+                "matchLabelKeys": ["pod-template-hash"],
+                "minDomains": 2,
+                "nodeAffinityPolicy": "Honor",
+                "nodeTaintsPolicy": "Honor",
+            }
+        ],
+        "priorityClassName": "high",
+        "serviceAccountName": "puller",
+        "podLabels": {"team": "a"},
+        "podAnnotations": {"example.com/note": "a b"},
+        "proxy": {
+            "httpProxy": "http://proxy.example:3128",
+            "httpsProxy": "http://proxy.example:3128",
+            "noProxy": "localhost,.svc",
+        },
     },
 }
 """A VLLMServer in which every field has a value."""

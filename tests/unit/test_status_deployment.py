@@ -5,7 +5,8 @@ import pytest
 from tests.unit.things import RECORD, claim, deployment, observed, pod, server
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.conditions import Transition, Verdict
-from vllm_operator.status.server import View, judge, judge_blocked, judge_invalid, readiness
+from vllm_operator.status.server import judge, judge_blocked, judge_invalid, readiness
+from vllm_operator.status.view import View
 
 NOW = "2026-01-01T00:00:00Z"
 
@@ -53,7 +54,7 @@ def test_a_deployment_that_is_unseen_is_not_suspended() -> None:
 
 def status_of(**facts: object) -> dict[str, tuple[str, str]]:
     seen = observed(server(), deployment(**facts), claim=claim(), pods=[pod()])
-    found = judge(seen, record=RECORD, image="i", previous={}, now=NOW)
+    found = judge(seen, record=RECORD, image="i", refresh_available=False, previous={}, now=NOW)
     return {c.type: (c.status, c.reason) for c in found.conditions or ()}
 
 
@@ -83,7 +84,7 @@ def test_the_columns() -> None:
     seen = observed(
         server(generation=7), deployment(replicas=3, updated_replicas=3, ready_replicas=2), claim=claim()
     )
-    found = judge(seen, record=RECORD, image="i:1", previous={}, now=NOW)
+    found = judge(seen, record=RECORD, image="i:1", refresh_available=False, previous={}, now=NOW)
     assert (found.observed_generation, found.replicas, found.ready_replicas) == (7, 3, 2)
     assert (found.image, found.precision, found.url) == ("i:1", "bf16", "http://chat.ns.svc:8008")
     assert found.selector == "app.kubernetes.io/component=server,vllm-operator.dev/server=chat"
@@ -114,7 +115,9 @@ def test_a_suspension_by_another_manager_is_told() -> None:
 
 def test_precision_is_said_only_of_bfloat16() -> None:
     seen = observed(server({"engineArgs": {"dtype": "float32"}}), deployment())
-    assert judge(seen, record=RECORD, image="i", previous={}, now=NOW).precision is None
+    assert (
+        judge(seen, record=RECORD, image="i", refresh_available=False, previous={}, now=NOW).precision is None
+    )
 
 
 def test_a_server_whose_children_cannot_be_made() -> None:

@@ -9,7 +9,8 @@ from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status import server as status
 from vllm_operator.status.conditions import Verdict
-from vllm_operator.status.server import View, readiness
+from vllm_operator.status.server import readiness
+from vllm_operator.status.view import View
 
 NOT_READY = {"updated_replicas": 1, "ready_replicas": 0, "progressing": "ReplicaSetUpdated"}
 WAITS_FOR_VOLUME = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not eligible."

@@ -7,7 +7,7 @@ from tests.cases.table import FULL, changed
 from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, Observed, PodFacts, RecordFacts
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
-from vllm_operator.desired.records import Image, pack
+from vllm_operator.desired.records import Image, pack, renderer
 
 DEFAULT = Image("registry.example/default:v1", "vllm 0.32")
 RECORD = "0123456789"
@@ -65,7 +65,13 @@ def claim(**facts: Any) -> ClaimFacts:
 
 
 def record(
-    digest: str, revision: int, default: Image | None = DEFAULT, template: dict[str, Any] | None = None
+    digest: str,
+    revision: int,
+    default: Image | None = DEFAULT,
+    template: dict[str, Any] | None = None,
+    *,
+    refresh: str | None = None,
+    rendered_by: str = "",
 ) -> RecordFacts:
     """A record; `default` is the image that it pins, None if the spec named one."""
     return RecordFacts(
@@ -73,6 +79,8 @@ def record(
         revision=revision,
         default_image=default.image if default else None,
         default_engine=default.engine if default else None,
+        refresh=refresh,
+        renderer=rendered_by or renderer(),
         content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),
     )
 
@@ -81,14 +89,18 @@ def pod(**facts: Any) -> PodFacts:
     """A pod of RECORD that is ready."""
     plain: dict[str, Any] = {
         "name": "chat-1",
+        "uid": "uid-of-pod",
         "record": RECORD,
         "deleting": False,
         "ready": True,
+        "failure": "",
         "unschedulable": "",
+        "creating_since": "",
         "waiting": "",
         "waiting_message": "",
         "started_at": "2026-01-02T03:04:05Z",
         "exit_code": None,
+        "end_reason": "",
         "last_words": "",
     }
     return PodFacts(**(plain | facts))

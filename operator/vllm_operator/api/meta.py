@@ -69,15 +69,16 @@ def without_nulls(data: Any) -> Any:
     return data
 
 
-def checked(rule: Rule) -> Any:
-    """Put a rule on a single value, for `Annotated[str, *checked(...)]`: its error names the very element."""
+def checked(*rules: Rule) -> Any:
+    """Put rules on a single value, for `Annotated[str, *checked(...)]`: an error names the very element."""
 
     def check(value: Any) -> Any:
-        if rule.holds is not None and not rule.holds(value):
-            raise PydanticCustomError("rule", "{message}", {"message": rule.message})
+        for rule in rules:
+            if rule.holds is not None and not rule.holds(value):
+                raise PydanticCustomError("rule", "{message}", {"message": rule.message})
         return value
 
-    return AfterValidator(check), _extra({VALIDATIONS: [as_validation(rule)]})
+    return AfterValidator(check), _extra({VALIDATIONS: [as_validation(rule) for rule in rules]})
 
 
 def list_map(key: str) -> Any:

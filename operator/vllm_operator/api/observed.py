@@ -1,7 +1,7 @@
 """What was seen in the cluster of one server: facts, small and frozen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vllm_operator.api.vllmserver import VLLMServer
@@ -86,6 +86,10 @@ class RecordFacts(Child):
     default_image: str | None
     """Image that was pinned because the spec named none, and the engine that goes with it."""
     default_engine: str | None
+    refresh: str | None
+    """`spec.rollout.refresh` as it was."""
+    renderer: str
+    """What has rendered the template: see `desired.records.renderer`."""
     content: bytes
     """The template, as compressed JSON."""
 
@@ -95,11 +99,16 @@ class PodFacts:
     """A pod of the server."""
 
     name: str
+    uid: str
     record: str | None
     deleting: bool
     ready: bool
+    failure: str
+    """Why the pod as a whole has failed, in the kubelet's words: it was evicted, or not admitted."""
     unschedulable: str
     """The scheduler's words while no node takes the pod."""
+    creating_since: str
+    """Since when (RFC 3339) the pod has a node and its container is being made; empty before and after."""
     waiting: str
     """Reason for which the container waits, such as `CrashLoopBackOff`."""
     waiting_message: str
@@ -107,6 +116,8 @@ class PodFacts:
     """When the running container started (RFC 3339); empty while none runs."""
     exit_code: int | None
     """Exit code of the container's last end."""
+    end_reason: str
+    """Reason of that end, such as `OOMKilled`."""
     last_words: str
 
 
@@ -119,6 +130,8 @@ class Observed:
     claim: ClaimFacts | None
     """The cache's claim, ours or the one given; None when there is none."""
     pods: tuple[PodFacts, ...]
+    mount_failures: Mapping[str, str] = field(default_factory=dict)
+    """What Events say of volumes that a pod waits for, by its name."""
 
     @property
     def deployment(self) -> DeploymentFacts | None:

@@ -51,8 +51,10 @@ FREE_FLAGS = ("-dc",)
 
 OWNED_VARIABLES = (
     "DO_NOT_TRACK",
+    "HF_ENDPOINT",
     "HF_HOME",
     "HF_HUB_CACHE",
+    "HF_HUB_OFFLINE",
     "HF_TOKEN",
     "HOME",
     "HUGGINGFACE_HUB_CACHE",
@@ -61,6 +63,7 @@ OWNED_VARIABLES = (
     "OMP_NUM_THREADS",
     "QUANT_CONFIG",
     "TMPDIR",
+    "TRANSFORMERS_OFFLINE",
     "USER",
     "VLLM_API_KEY",
     "VLLM_CACHE_ROOT",

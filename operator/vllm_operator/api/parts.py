@@ -33,6 +33,26 @@ class TokenReference(LocalReference):
     """Key in the Secret that holds the token."""
 
 
+HubEndpoint = Annotated[
+    str, Field(max_length=512, pattern=r"^https?://[^\x00-\x20\x7f/@?#]+(/[^\x00-\x20\x7f@?#]*)?$")
+]
+
+
+class ConfigMapItem(LocalReference):
+    """Names a key of a ConfigMap that must be there."""
+
+    key: DataKey
+    """Key in the ConfigMap."""
+
+
+class ChatTemplate(Model):
+    """Where a chat template (Jinja) comes from."""
+
+    config_map_key_ref: ConfigMapItem
+    """Key of a ConfigMap in the resource's own namespace. vLLM reads it at its start only: to change the
+    template, name another ConfigMap."""
+
+
 class ModelSource(Model):
     """Which model is served."""
 
@@ -71,8 +91,15 @@ class ModelSource(Model):
     """Names under which the API serves the model; the first is also the metrics' label. Unset: `name`."""
     token_secret_ref: TokenReference | None = None
     """Secret with the Hugging Face token that a gated or private model needs."""
+    chat_template: ChatTemplate | None = None
+    """Chat template that takes the place of the model's own."""
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings along. It runs with all that the pod may do."""
+    offline: bool = False
+    """Ask no hub for anything: the cache holds the model already."""
+    hub_endpoint: HubEndpoint | None = None
+    """Hub, or mirror of one, that the model is fetched from, such as `https://hub.example.com`.
+    Unset: Hugging Face's own."""
 
 
 class Cache(Model):
@@ -110,7 +137,8 @@ class Cache(Model):
     )
 
     claim_name: ObjectName | None = None
-    """An existing PersistentVolumeClaim. Its files keep their owners; uid 1000 must be able to read them."""
+    """An existing PersistentVolumeClaim. Its files keep their owners unless fsGroup is set; uid 1000 must be
+    able to read them."""
     size: Quantity | None = None
     """Size of the claim that is made, such as `100Gi`. It may grow where the storage class allows it."""
     storage_class_name: ObjectName | None = None
@@ -127,6 +155,9 @@ class Cache(Model):
     retention: Literal["Retain", "Delete"] | None = None
     """Whether the claim that is made outlives this resource. Unset: `Retain`, and a resource of the same
     name finds its weights again."""
+    fs_group: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Group that is made the owner of the volume's files. Unset: 1000 on a claim that is made, none on a
+    given one."""
 
 
 class SecretKey(LocalReference):

@@ -20,19 +20,38 @@ class Reason(StrEnum):
         "ChildRejected",
         "The API server refused an object that the operator or a controller made.",
     )
+    CONTAINER_NOT_CREATED = (
+        "ContainerNotCreated",
+        "The kubelet cannot make the container; the message holds its words.",
+    )
     CRASH_LOOPING = "CrashLooping", "The container ends again and again; the message holds its last words."
+    EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
+    MOUNT_FAILED = (
+        "MountFailed",
+        "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
+    )
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
+    OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
+    PAUSED = "Paused", "`spec.paused` is true: nothing is changed but the status."
+    ROLLOUT_FAILED = (
+        "RolloutFailed",
+        "No pod of the revision asked for became ready in time; the message holds the cause.",
+    )
     ROLLING_OUT = "RollingOut", "Pods of the revision asked for are being made."
+    SECRET_NOT_FOUND = (
+        "SecretNotFound",
+        "A Secret that the pod needs, or a key of it, does not exist; the kubelet says which.",
+    )
     SERVING = "Serving", "Every replica serves the revision asked for."
     SUSPENDED = "Suspended", "The server has been scaled to 0."
     UNSCHEDULABLE = "Unschedulable", "No node takes the pod; the message holds the scheduler's words."
     WARMING_UP = "WarmingUp", "The container runs and loads the model; it does not answer yet."
 
 
-ORDINARY = frozenset({Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP})
+ORDINARY = frozenset({Reason.PAUSED, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP})
 """Reasons that come and go while all is well; the others are Warnings among the Events."""
 
 

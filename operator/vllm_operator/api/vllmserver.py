@@ -7,19 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
+from vllm_operator.api.engine import Argument, Cpu, Engine, EngineArgs
 from vllm_operator.api.meta import (
     API_VERSION,
     InvalidObjectError,
     Model,
     Rule,
-    checked,
     list_map,
     path,
     problems,
 )
-from vllm_operator.api.owned import OWNED_FLAG_CEL, is_owned_flag
-from vllm_operator.api.parts import NO_NUL, Cache, LocalReference, ModelSource, Resources, Variables
-from vllm_operator.api.quantity import Quantity, exact
+from vllm_operator.api.parts import Cache, LocalReference, ModelSource, Resources, Variables
+from vllm_operator.api.pod import Annotations, PodFields
+from vllm_operator.api.quantity import Quantity
 
 KIND = "VLLMServer"
 PLURAL = "vllmservers"
@@ -27,86 +27,17 @@ NAME_PATTERN = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
 RESERVED_SUFFIXES = ("-llm", "-prefetch")
 """Endings that children's names take; a resource whose name has one could meet another's child."""
 
-Argument = Annotated[
-    str,
-    Field(max_length=4096, pattern=NO_NUL),
-    *checked(
-        Rule(
-            OWNED_FLAG_CEL,
-            "the operator sets this flag itself: use the field for it (model, tensorParallelSize, "
-            "engineArgs.kvCacheDtype, service.port, ...) or leave it out",
-            lambda argument: not is_owned_flag(argument),
-        )
-    ),
-]
-
-
-class Engine(Model):
-    """Which flags and variables the image's vLLM understands."""
-
-    family: Literal["vllm"]
-    """Family of the engine: `vllm` is upstream vLLM."""
-    version: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")]
-    """Version of vLLM in the image, such as `0.32` or `0.32.0`."""
-
-
-class EngineArgs(Model):
-    """vLLM's own knobs. What is unset keeps vLLM's default."""
-
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "bfloat16"
-    """Type of weights and activations. On CPUs `float16` is unstable."""
-    max_model_len: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Longest context in tokens, prompt and answer together."""
-    max_num_seqs: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Most sequences in one step."""
-    max_num_batched_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Most tokens in one step."""
-    block_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """Tokens in one block of the KV cache."""
-    gpu_memory_utilization: Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)] | None = None
-    """Share of the memory that vLLM takes; on CPUs it bounds the KV cache's automatic size."""
-    enable_prefix_caching: bool | None = None
-    """Re-use the KV cache of prompts that begin alike."""
-    kv_cache_dtype: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9_]+$")] | None = None
-    """Type of the KV cache, such as `auto` or `fp8`."""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] | None = None
-    """Seed of the random numbers."""
-    enforce_eager: bool | None = None
-    """Do not compile the model: a faster start, slower answers."""
-
-
-class Cpu(Model):
-    """Settings of a server on CPUs."""
-
-    rules: ClassVar = (
-        Rule(
-            "!has(self.kvCache) || quantity(string(self.kvCache)).isGreaterThan(quantity('0'))",
-            "kvCache must be greater than 0",
-            lambda c: c.kv_cache is None or exact(c.kv_cache) > 0,
-        ),
-        Rule(
-            "!has(self.reservedCores) || !has(self.threadsBind) || self.threadsBind == 'auto'",
-            "reservedCores has an effect only with threadsBind: auto; remove one of them",
-            lambda c: c.reserved_cores is None or c.threads_bind in (None, "auto"),
-        ),
-    )
-
-    kv_cache: Quantity | None = None
-    """Memory for the KV cache, such as `40Gi`. Unset: vLLM takes what the memory limit leaves."""
-    threads_bind: (
-        Annotated[str, Field(max_length=512, pattern=r"^(auto|nobind|[0-9]+([-,|][0-9]+)*)$")] | None
-    ) = None
-    """Cores that the threads are bound to: `auto`, `nobind`, or one list for each rank such as
-    `0-31|32-63`. Unset: `auto` where the pod has whole CPUs of its own, else `nobind`."""
-    reserved_cores: Annotated[int, Field(ge=0, le=1024)] | None = None
-    """Cores that are kept free of model threads when threads are bound automatically."""
-
 
 class Service(Model):
     """How the server is reached."""
 
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """Type of the Service: `ClusterIP` is reached from inside the cluster only. vLLM asks callers for no key
+    by itself: whoever reaches the port may use the model."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8008
     """Port of the Service. The container itself listens on 8000."""
+    annotations: Annotations | None = None
+    """Annotations of the Service, such as those that a load balancer reads."""
 
 
 class Warmup(Model):
@@ -116,11 +47,61 @@ class Warmup(Model):
     """Seconds that a container has for download, load and warm-up before it is started again."""
 
 
+class Rollout(Model):
+    """How one revision takes the place of another."""
+
+    drain_seconds: Annotated[int, Field(ge=0, le=86400)] = 60
+    """Seconds that running requests get to end when a pod is stopped."""
+    progress_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
+    """Seconds without progress after which a rollout counts as failed; at least warmup.timeoutSeconds.
+    Unset: warmup.timeoutSeconds and half an hour."""
+    refresh: Annotated[str, Field(max_length=63)] | None = None
+    """Any text. To change it takes what the present operator would make: its pod template and its default
+    image. `status.refreshAvailable` says whether there is anything to take."""
+
+
+_DEADLINE = Rule(
+    "!has(self.rollout) || !has(self.rollout.progressDeadlineSeconds) || "
+    "self.rollout.progressDeadlineSeconds >= "
+    "(has(self.warmup) && has(self.warmup.timeoutSeconds) ? self.warmup.timeoutSeconds : 7200)",
+    "rollout.progressDeadlineSeconds must be at least warmup.timeoutSeconds (7200 unless set): a pod may "
+    "take that long to start",
+    lambda s: (s.rollout.progress_deadline_seconds or 2**31) >= s.warmup.timeout_seconds,
+)
+
+_PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
+
+_ONE_PROXY = Rule(
+    "!has(self.proxy) || !has(self.extraEnv) || "
+    f"!self.extraEnv.exists(e, e.name.lowerAscii() in {list(_PROXY_VARIABLES)})",
+    "give proxies in proxy or as variables in extraEnv, not both",
+    lambda s: s.proxy is None or not any(e.name.lower() in _PROXY_VARIABLES for e in s.extra_env or ()),
+)
+
+_TOGETHER = Rule(
+    "self.replicas <= 1 || !has(self.cache.size) || !has(self.topologySpreadConstraints) || "
+    "(has(self.cache.accessModes) && 'ReadWriteMany' in self.cache.accessModes) || "
+    "!self.topologySpreadConstraints.exists(c, c.topologyKey == 'kubernetes.io/hostname' && "
+    "c.whenUnsatisfiable == 'DoNotSchedule')",
+    "replicas on different nodes cannot share a ReadWriteOnce cache: remove the topologySpreadConstraint on "
+    "kubernetes.io/hostname, or give cache.accessModes [ReadWriteMany]",
+    lambda s: (
+        s.replicas <= 1
+        or s.cache.size is None
+        or "ReadWriteMany" in (s.cache.access_modes or ())
+        or not any(
+            (c.topology_key, c.when_unsatisfiable) == ("kubernetes.io/hostname", "DoNotSchedule")
+            for c in s.topology_spread_constraints or ()
+        )
+    ),
+)
+
+
 def _has_engine(spec: "VLLMServerSpec") -> bool:
     return spec.image is None or spec.engine is not None
 
 
-class VLLMServerSpec(Model):
+class VLLMServerSpec(PodFields):
     """What is wanted."""
 
     rules: ClassVar = (
@@ -130,6 +111,9 @@ class VLLMServerSpec(Model):
             "such as {family: vllm, version: '0.32'}",
             _has_engine,
         ),
+        _DEADLINE,
+        _ONE_PROXY,
+        _TOGETHER,
     )
 
     model: ModelSource
@@ -164,6 +148,10 @@ class VLLMServerSpec(Model):
     """How the server is reached."""
     warmup: Warmup = Warmup()
     """The time that a start may take."""
+    rollout: Rollout = Rollout()
+    """How one revision takes the place of another."""
+    paused: bool = False
+    """Change nothing in the cluster but this resource's status."""
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
     shm_size: Quantity | None = None

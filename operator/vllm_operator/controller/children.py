@@ -12,10 +12,9 @@ from vllm_operator.controller import facts
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError, WaitingError, rejected
 from vllm_operator.controller.store import Key, Store
-from vllm_operator.desired import records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.records import Image
-from vllm_operator.desired.server import basis, desired
+from vllm_operator.desired.server import Desired, basis, desired, superfluous
 
 COLLECTION_SECONDS = 5.0
 """After which to look whether the children of an earlier server of the same name are gone."""
@@ -30,6 +29,7 @@ class Wanted:
     basis: Hashable
     record: str
     image: str
+    refresh_available: bool
     digests: tuple[tuple[Ref, bytes], ...]
 
 
@@ -61,6 +61,8 @@ class Children:
         if wanted is not None and wanted.basis == basis(observed) and _fits(observed, wanted):
             return wanted
         target = desired(observed, self._default)
+        if observed.server.spec.paused:
+            _check_nothing_to_do(observed, target)
         *others, deployment = target.manifests
         # The Deployment comes last: its template is in a record by then, and its cache and account exist.
         results = await asyncio.gather(
@@ -80,6 +82,7 @@ class Children:
             basis=basis(observed),
             record=target.record,
             image=target.image,
+            refresh_available=target.refresh_available,
             digests=tuple(
                 (_ref(m), digest(m)) for m in target.manifests if m["kind"] != "ControllerRevision"
             ),
@@ -87,12 +90,13 @@ class Children:
         self._wanted[key] = wanted
         return wanted
 
-    async def prune(self, key: Key, observed: Observed, record: str) -> None:
-        """Delete records that nobody needs any more. Raises ApiError."""
-        for old in records.superfluous(observed, record):
-            if not old.deleting and old.owner == observed.server.uid:
-                await self._cluster.delete((old.kind, old.name), key.namespace, old.uid)
-                self._store.forget(key, (old.kind, old.name), old.uid)
+    async def prune(self, key: Key, observed: Observed, wanted: Wanted) -> None:
+        """Delete children that nobody needs any more. Raises ApiError."""
+        if observed.server.spec.paused:
+            return
+        for old in superfluous(observed, {ref for ref, _ in wanted.digests}, wanted.record):
+            await self._cluster.delete((old.kind, old.name), key.namespace, old.uid)
+            self._store.forget(key, (old.kind, old.name), old.uid)
 
     async def _ensure(self, key: Key, observed: Observed, manifest: Manifest) -> bool:
         """Make one child as it should be. Returns whether anything was written."""
@@ -139,6 +143,18 @@ def _ref(manifest: Manifest) -> Ref:
 
 def _is_rejection(failure: BaseException) -> bool:
     return isinstance(failure, StalledError) and failure.reason == Reason.CHILD_REJECTED
+
+
+def _check_nothing_to_do(observed: Observed, target: Desired) -> None:
+    """Raise StalledError(Paused) if there is a child to make or to change."""
+    live = {ref: child.digest for ref, child in observed.children.items()}
+    waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != digest(m)]
+    if waiting:
+        name, namespace = observed.server.name, observed.server.namespace
+        resume = f'kubectl -n {namespace} patch vllm {name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
+        raise StalledError(
+            Reason.PAUSED, f"spec.paused is true. To make or change: {', '.join(waiting)}. Resume: `{resume}`"
+        )
 
 
 def _fits(observed: Observed, wanted: Wanted) -> bool:

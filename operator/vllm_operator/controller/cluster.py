@@ -34,6 +34,7 @@ _PATHS = {
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "Event": ("apis/events.k8s.io/v1", "events"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Pod": ("api/v1", "pods"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Service": ("api/v1", "services"),
@@ -163,6 +164,13 @@ class Cluster:
     async def post_event(self, namespace: str, event: Manifest) -> None:
         """Post an Event. Raises ApiError."""
         await self._call("POST", _path("Event", namespace), body=event)
+
+    async def warnings(self, namespace: str, uid: str) -> list[Manifest]:
+        """The Warning Events about the object that has this uid. Raises ApiError."""
+        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning"}
+        answer = await self._call("GET", f"/api/v1/namespaces/{namespace}/events", query)
+        items: list[Manifest] = answer["items"] or []
+        return items
 
     async def _call(
         self,

@@ -14,6 +14,10 @@ from vllm_operator.desired.records import pack
 
 Body = Mapping[str, Any]
 
+CREATING = frozenset({"ContainerCreating", "PodInitializing"})
+"""Reasons for which a container waits that is being made (k8s.io/kubernetes v1.36.3,
+pkg/kubelet/kubelet_pods.go)."""
+
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 """A Hugging Face token, which no log line may carry into a status."""
 
@@ -106,6 +110,8 @@ def _record(body: Body) -> dict[str, Any]:
         "revision": body["revision"],
         "default_image": inputs.get("image") if pinned else None,
         "default_engine": inputs.get("engine") if pinned else None,
+        "refresh": inputs.get("spec", {}).get("rollout", {}).get("refresh"),
+        "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
     }
 
@@ -121,15 +127,20 @@ def pod(body: Body) -> PodFacts:
     state, last = container.get("state") or {}, container.get("lastState") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     waiting = state.get("waiting") or {}
+    failure = (status.get("reason"), status.get("message")) if status.get("phase") == "Failed" else ()
     return PodFacts(
         name=metadata["name"],
+        uid=metadata["uid"],
         record=(metadata.get("labels") or {}).get(names.RECORD),
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
+        failure=": ".join(filter(None, failure)),
+        creating_since=scheduled.get("lastTransitionTime", "") if waiting.get("reason") in CREATING else "",
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),
         started_at=(state.get("running") or {}).get("startedAt") or "",
         exit_code=ended.get("exitCode"),
+        end_reason=ended.get("reason", ""),
         last_words=_TOKEN.sub("hf_***", ended.get("message") or ended.get("reason") or ""),
     )

@@ -1,13 +1,14 @@
 """Reconciles one server: a function of what is, never of what changed."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
 from vllm_operator.api.observed import ClaimFacts, Observed
 from vllm_operator.api.reasons import ORDINARY, StalledError
 from vllm_operator.api.status import Condition, VLLMServerStatus
-from vllm_operator.controller import facts, outcome
+from vllm_operator.controller import facts, mounts, outcome
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError, WaitingError
@@ -43,12 +44,12 @@ class Reconciler:
         if entry is None or entry.deleting:
             self._children.forget(key)
             return None
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = datetime.now(UTC)
         try:
             observed = await self._observe(key, entry)
         except InvalidObjectError as error:
             verdict = outcome.verdict(outcome.invalid(error))
-            status = judge_invalid(entry.generation, verdict, previous=entry.transitions, now=now)
+            status = judge_invalid(entry.generation, verdict, previous=entry.transitions, now=_text(now))
             await self._write(key, entry, status)
             return None
         if observed is None:
@@ -57,7 +58,7 @@ class Reconciler:
         # The answer to a status write may bring an edit that the watch then finds nothing new in.
         return again if entry.generation == observed.server.generation else 0.0
 
-    async def _reconcile(self, key: Key, entry: Entry, observed: Observed, now: str) -> float | None:
+    async def _reconcile(self, key: Key, entry: Entry, observed: Observed, now: datetime) -> float | None:
         try:
             wanted = await self._children.make(key, observed)
         except (StalledError, WaitingError) as error:
@@ -65,20 +66,29 @@ class Reconciler:
             if seen is None or not _same(seen, observed):
                 return None
             verdict = outcome.verdict(error)
-            await self._write(key, entry, judge_blocked(seen, verdict, previous=entry.transitions, now=now))
+            blocked = judge_blocked(seen, verdict, previous=entry.transitions, now=_text(now))
+            await self._write(key, entry, blocked)
             return outcome.recheck_seconds(error)
         seen = self._store.observe(key)
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):
             return None
-        await self._children.prune(key, seen, wanted.record)
+        await self._children.prune(key, seen, wanted)
         deployment = seen.deployment
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
-        status = judge(seen, record=wanted.record, image=wanted.image, previous=entry.transitions, now=now)
+        mount_failures, again = await mounts.look(self._cluster, key.namespace, seen.pods, now)
+        status = judge(
+            replace(seen, mount_failures=mount_failures),
+            record=wanted.record,
+            image=wanted.image,
+            refresh_available=wanted.refresh_available,
+            previous=entry.transitions,
+            now=_text(now),
+        )
         await self._write(key, entry, status)
-        return None
+        return again
 
     async def _observe(self, key: Key, entry: Entry) -> Observed | None:
         """What is known of a server; a given claim is not watched, and so read until it is bound."""
@@ -148,6 +158,10 @@ class Reconciler:
             await self._cluster.post_event(key.namespace, event)
         except ApiError as error:
             log.warning("%s/%s: Event %s was not taken: %s", key.namespace, key.name, condition.reason, error)
+
+
+def _text(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _same(one: Observed, two: Observed) -> bool:

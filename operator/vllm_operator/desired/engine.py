@@ -8,9 +8,6 @@ from vllm_operator.api.vllmserver import VLLMServerSpec
 from vllm_operator.desired import names
 from vllm_operator.desired.profile import Profile
 
-DRAIN_SECONDS = 60
-"""Seconds that running requests get to end after SIGTERM."""
-
 
 def arguments(spec: VLLMServerSpec, profile: Profile) -> list[str]:
     """The words after `vllm serve`.
@@ -27,7 +24,10 @@ def arguments(spec: VLLMServerSpec, profile: Profile) -> list[str]:
     ]
     if "--shutdown-timeout" in profile.flags:
         # Without it SIGTERM aborts what is running (seen with vllm 0.32.0 on CPUs).
-        flags.append(("spec.engine", "--shutdown-timeout", str(DRAIN_SECONDS)))
+        drain = str(spec.rollout.drain_seconds)
+        flags.append(("spec.rollout.drainSeconds", "--shutdown-timeout", drain))
+    if spec.model.chat_template is not None:
+        flags.append(("spec.model.chatTemplate", "--chat-template", names.CHAT_TEMPLATE))
     if spec.cpu.kv_cache is not None:
         # The variable VLLM_CPU_KVCACHE_SPACE takes whole GiB only.
         flags.append(("spec.cpu.kvCache", "--kv-cache-memory-bytes", str(in_bytes(spec.cpu.kv_cache))))
@@ -77,8 +77,11 @@ def environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         **_threads(spec),
+        **_hub(spec),
     }
-    entries: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in variables.items()]
+    entries: list[dict[str, Any]] = [
+        {"name": name, "value": literal(value)} for name, value in variables.items()
+    ]
     token = spec.model.token_secret_ref
     if token is not None:
         source = {"secretKeyRef": {"name": token.name, "key": token.key}}
@@ -89,6 +92,19 @@ def environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
             entry["value"] = literal(variable.value)
         entries.append(entry)
     return entries
+
+
+def _hub(spec: VLLMServerSpec) -> dict[str, str]:
+    variables = {}
+    if spec.model.hub_endpoint is not None:
+        variables["HF_ENDPOINT"] = spec.model.hub_endpoint
+    if spec.model.offline:
+        variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    proxies = spec.proxy.model_dump(exclude_none=True) if spec.proxy else {}
+    for name, value in proxies.items():
+        # Some libraries read the one spelling and some the other.
+        variables |= {name: value, name.upper(): value}
+    return variables
 
 
 def _threads(spec: VLLMServerSpec) -> dict[str, str]:

@@ -14,6 +14,7 @@ PORT = 8000
 """Port on which the container listens."""
 DATA = "/data"
 HOME = "/home/vllm"
+CHAT_TEMPLATE = "/etc/vllm/chat-template.jinja"
 
 
 def selector(name: str) -> dict[str, str]:
@@ -44,6 +45,11 @@ def service(name: str) -> str:
 def service_account(name: str) -> str:
     """Name of a server's ServiceAccount: never `default`, whatever the server is called."""
     return f"{name}-vllm"
+
+
+def disruption_budget(name: str) -> str:
+    """Name of a server's PodDisruptionBudget."""
+    return name
 
 
 def claim(server: VLLMServer) -> str:

@@ -7,8 +7,11 @@ the operator runs. So a new operator restarts no server, and a default image tha
 import hashlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from vllm_operator.api.meta import Model
@@ -20,6 +23,8 @@ from vllm_operator.desired.canonical import encode
 # often, and never leaves an edit without effect.
 _NOT_IN_PODS: dict[str, Any] = {
     "replicas": True,
+    "paused": True,
+    "rollout": {"progress_deadline_seconds"},
     "service": True,
     "cache": {"size", "storage_class_name", "access_modes", "retention"},
 }
@@ -53,7 +58,7 @@ def inputs(observed: Observed, default: Image) -> Inputs:
     if spec.image is not None and spec.engine is not None:
         image, is_default = Image(spec.image, f"{spec.engine.family} {spec.engine.version}"), False
     else:
-        image, is_default = _pinned(observed.records) or default, True
+        image, is_default = _pinned(observed) or default, True
     values: dict[str, Any] = {
         "spec": _dump(spec),
         "image": image.image,
@@ -65,14 +70,39 @@ def inputs(observed: Observed, default: Image) -> Inputs:
 
 
 def _dump(spec: Model) -> dict[str, Any]:
-    return spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=_NOT_IN_PODS)
+    fields = spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=_NOT_IN_PODS)
+    return {name: value for name, value in fields.items() if value != {}}
 
 
-def _pinned(records: Sequence[RecordFacts]) -> Image | None:
-    for record in reversed(records):
+def _pinned(observed: Observed) -> Image | None:
+    """The default image as it was when this server first used it, unless a refresh was asked for since."""
+    for record in reversed(observed.records):
+        if record.refresh != observed.server.spec.rollout.refresh:
+            return None
         if record.default_image is not None and record.default_engine is not None:
             return Image(record.default_image, record.default_engine)
     return None
+
+
+@cache
+def renderer() -> str:
+    """Digest of all in this package that can decide a template.
+
+    While it is the same, what it once rendered from the same inputs it would render again.
+    """
+    digest = hashlib.sha256()
+    rooms = (files("vllm_operator.api"), files("vllm_operator.desired"))
+    for file in sorted((file for room in rooms for file in _below(room)), key=lambda file: file.name):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def _below(folder: Traversable) -> Iterator[Traversable]:
+    for item in folder.iterdir():
+        if item.is_dir():
+            yield from _below(item)
+        elif not item.name.endswith(".pyc"):
+            yield item
 
 
 def pack(template: Manifest) -> bytes:

@@ -1,27 +1,23 @@
 """The children of a VLLMServer."""
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vllm_operator.api.meta import API_VERSION
-from vllm_operator.api.observed import Manifest, Observed
+from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
 from vllm_operator.api.quantity import exact
 from vllm_operator.api.vllmserver import KIND, VLLMServer
-from vllm_operator.desired import engine, names, profile, records
+from vllm_operator.desired import names, profile, records
+from vllm_operator.desired.canonical import digest
+from vllm_operator.desired.pod import pod_template
 from vllm_operator.desired.records import Image, Inputs
 from vllm_operator.desired.render import render
 
-USER = 1000
-"""uid and gid of the pods; the guide's data folders belong to it too."""
-PRE_STOP_SECONDS = 10
-"""Seconds between a pod's leaving the Service's endpoints and SIGTERM."""
-TEARDOWN_SECONDS = 30
-"""Seconds for what vLLM does after its last answer: 12 were seen."""
-STARTUP_PERIOD_SECONDS = 10
 PROGRESS_MARGIN_SECONDS = 1800
 """Added to the startup budget before a rollout counts as stuck: scheduling, volumes, the image."""
-SHM_SIZE = "4Gi"
+OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
+"""Kinds of which a server may have had a child that it no longer wants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +28,8 @@ class Desired:
     """Digest of the inputs; the pods carry it as a label."""
     image: str
     manifests: tuple[Manifest, ...]
+    refresh_available: bool
+    """Whether the present operator would make another template, or take another default image."""
 
 
 def desired(observed: Observed, default: Image) -> Desired:
@@ -46,11 +44,35 @@ def desired(observed: Observed, default: Image) -> Desired:
     name = names.record(server.name, inputs.digest)
     recorded = next((record for record in observed.records if record.name == name), None)
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, engine_profile)
-    manifests = [_service_account(server), *_claim(observed)]
+    manifests = [*_service_account(server), *_claim(observed)]
     if recorded is None:
         manifests.append(_record(observed, inputs, template))
-    manifests += [_service(server), _deployment(observed, template)]
-    return Desired(inputs.digest, inputs.image.image, tuple(manifests))
+    manifests += [_service(server), *_disruption_budget(observed), _deployment(observed, template)]
+    refreshed = recorded is not None and _is_stale(server, recorded, inputs, default)
+    return Desired(inputs.digest, inputs.image.image, tuple(manifests), refreshed)
+
+
+def superfluous(observed: Observed, wanted: Collection[Ref], record: str) -> tuple[Child, ...]:
+    """Children of ours that may be deleted: no manifest wants them any more, or no way back needs them.
+
+    Until a revision is rolled out, pods of the one before may need what only that one wants.
+    """
+    old: list[Child] = [*records.superfluous(observed, record)]
+    deployment = observed.deployment
+    if deployment is not None and deployment.rolled_out(record):
+        children = observed.children.items()
+        old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
+    return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)
+
+
+def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, default: Image) -> bool:
+    if inputs.pinned and inputs.image != default:
+        return True
+    if recorded.renderer == records.renderer():
+        return False
+    family, version = inputs.image.engine.split()
+    template = pod_template(server, inputs, profile.find(family, version, server.spec.device))
+    return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
 
 
 def basis(observed: Observed) -> Hashable:
@@ -61,44 +83,20 @@ def basis(observed: Observed) -> Hashable:
         tuple((record.name, record.uid) for record in observed.records),
         (claim.size, claim.access_modes) if claim else None,
         _replicas(observed),
+        _pods_wanted(observed),
     )
 
 
-def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: profile.Profile) -> Manifest:
-    """The pod template of a server."""
-    spec = server.spec
-    return render(
-        "pod",
-        labels=names.labels(server.name) | {names.RECORD: inputs.digest},
-        service_account=names.service_account(server.name),
-        grace_seconds=PRE_STOP_SECONDS + engine.DRAIN_SECONDS + TEARDOWN_SECONDS,
-        image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
-        user=USER,
-        fs_group=None if spec.cache.claim_name else USER,
-        container=names.CONTAINER,
-        image=inputs.image.image,
-        image_pull_policy=spec.image_pull_policy,
-        args=engine.arguments(spec, engine_profile),
-        env=engine.environment(spec),
-        port=names.PORT,
-        # An empty map is not stored, and would differ for ever.
-        resources={side: amounts for side, amounts in spec.resources.model_dump().items() if amounts},
-        startup_period=STARTUP_PERIOD_SECONDS,
-        startup_failures=-(-spec.warmup.timeout_seconds // STARTUP_PERIOD_SECONDS),
-        pre_stop_seconds=PRE_STOP_SECONDS,
-        data=names.DATA,
-        home=names.HOME,
-        claim=names.claim(server),
-        shm_size=spec.shm_size or SHM_SIZE,
-    )
-
-
-def _metadata(server: VLLMServer, name: str, *, owned: bool = True) -> dict[str, Any]:
+def _metadata(
+    server: VLLMServer, name: str, *, owned: bool = True, annotations: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "name": name,
         "namespace": server.namespace,
         "labels": names.labels(server.name),
     }
+    if annotations:
+        metadata["annotations"] = annotations
     if owned:
         owner = {"apiVersion": API_VERSION, "kind": KIND, "name": server.name, "uid": server.uid}
         # No blockOwnerDeletion: it needs rights on finalizers.
@@ -106,8 +104,11 @@ def _metadata(server: VLLMServer, name: str, *, owned: bool = True) -> dict[str,
     return metadata
 
 
-def _service_account(server: VLLMServer) -> Manifest:
-    return render("serviceaccount", metadata=_metadata(server, names.service_account(server.name)))
+def _service_account(server: VLLMServer) -> list[Manifest]:
+    """The account of the pods, unless one was given."""
+    if server.spec.service_account_name is not None:
+        return []
+    return [render("serviceaccount", metadata=_metadata(server, names.service_account(server.name)))]
 
 
 def _claim(observed: Observed) -> list[Manifest]:
@@ -130,12 +131,28 @@ def _claim(observed: Observed) -> list[Manifest]:
 
 
 def _service(server: VLLMServer) -> Manifest:
+    service = server.spec.service
     return render(
         "service",
-        metadata=_metadata(server, names.service(server.name)),
+        metadata=_metadata(server, names.service(server.name), annotations=service.annotations),
+        type=service.type,
         selector=names.selector(server.name),
-        port=server.spec.service.port,
+        port=service.port,
     )
+
+
+def _disruption_budget(observed: Observed) -> list[Manifest]:
+    """The budget of a server with several replicas; for a single one it would only block a node's drain."""
+    server = observed.server
+    if _pods_wanted(observed) <= 1:
+        return []
+    return [
+        render(
+            "poddisruptionbudget",
+            metadata=_metadata(server, names.disruption_budget(server.name)),
+            selector=names.selector(server.name),
+        )
+    ]
 
 
 def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
@@ -145,6 +162,7 @@ def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
         metadata=_metadata(observed.server, names.record(observed.server.name, inputs.digest)),
         revision=newest + 1,
         inputs=inputs.values,
+        renderer=records.renderer(),
     )
     manifest["data"]["template"] = template
     return manifest
@@ -157,7 +175,10 @@ def _deployment(observed: Observed, template: Manifest) -> Manifest:
         "deployment",
         metadata=_metadata(server, names.deployment(server.name)),
         replicas=_replicas(observed),
-        progress_deadline_seconds=server.spec.warmup.timeout_seconds + PROGRESS_MARGIN_SECONDS,
+        progress_deadline_seconds=(
+            server.spec.rollout.progress_deadline_seconds
+            or server.spec.warmup.timeout_seconds + PROGRESS_MARGIN_SECONDS
+        ),
         selector=names.selector(server.name),
         max_surge=int(surges),
         max_unavailable=int(not surges),
@@ -176,6 +197,14 @@ def _replicas(observed: Observed) -> int | None:
     if deployment is not None and deployment.replicas_manager and deployment.wanted_replicas != wanted:
         return None
     return wanted
+
+
+def _pods_wanted(observed: Observed) -> int:
+    """How many pods there are to be, whoever says so."""
+    deployment, replicas = observed.deployment, _replicas(observed)
+    if replicas is None and deployment is not None:
+        return deployment.wanted_replicas
+    return replicas or 0
 
 
 def _surges(observed: Observed) -> bool:

@@ -1,56 +1,19 @@
 """What is true of a VLLMServer: a list of checks, asked in order; the first that answers decides."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import replace
 
-from vllm_operator.api.observed import DeploymentFacts, Observed, PodFacts
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.status import VLLMServerStatus
-from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
+from vllm_operator.status import pods
 from vllm_operator.status.conditions import Transition, Verdict, conditions
+from vllm_operator.status.view import Check, View
 
-IMAGE_PULL_REASONS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
-)
-"""Reasons for which the kubelet keeps a container waiting for its image (k8s.io/kubernetes v1.36.3,
-pkg/kubelet/images/types.go)."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What a check looks at."""
-
-    observed: Observed
-    record: str
-    """Digest of the record asked for."""
-
-    @property
-    def server(self) -> VLLMServer:
-        """The server that is judged."""
-        return self.observed.server
-
-    @property
-    def deployment(self) -> DeploymentFacts | None:
-        """Its Deployment."""
-        return self.observed.deployment
-
-    def pods(self) -> list[PodFacts]:
-        """The pods of the revision asked for that are to stay, in a steady order."""
-        pods = (pod for pod in self.observed.pods if pod.record == self.record and not pod.deleting)
-        return sorted(pods, key=lambda pod: pod.name)
-
-    def first(self, wanted: Callable[[PodFacts], object]) -> PodFacts | None:
-        """The first pod of which something holds."""
-        return next((pod for pod in self.pods() if wanted(pod)), None)
-
-    def kubectl(self, words: str) -> str:
-        """A kubectl line in the server's namespace, in backquotes."""
-        return f"`kubectl -n {self.server.namespace} {words}`"
-
-
-Check = Callable[[View], Verdict | None]
+PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+"""Reason of a Deployment's Progressing condition (k8s.io/kubernetes v1.36.3,
+pkg/controller/deployment/util)."""
 
 
 def held(view: View) -> str:
@@ -92,73 +55,6 @@ def pods_refused(view: View) -> Verdict | None:
     return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
 
 
-def cache_unbound(view: View) -> Verdict | None:
-    """The pod waits for its claim, and the claim has no volume."""
-    claim, name = view.observed.claim, names.claim(view.server)
-    pod = view.first(lambda pod: "persistentvolume" in pod.unschedulable.lower().replace(" ", ""))
-    if pod is None or (claim is not None and claim.phase == "Bound"):
-        return None
-    if claim is None:
-        message = f"Claim {name} does not exist: create it, or name another in spec.cache.claimName"
-    else:
-        message = (
-            f"Claim {name} has no volume ({claim.phase}): {pod.unschedulable} "
-            f"See {view.kubectl(f'describe pvc {name}')}; spec.cache.storageClassName chooses another class"
-        )
-    return Verdict(False, Reason.CACHE_UNBOUND, message)
-
-
-def image_pull_failed(view: View) -> Verdict | None:
-    """The kubelet cannot get the image."""
-    pod = view.first(lambda pod: pod.waiting in IMAGE_PULL_REASONS)
-    if pod is None:
-        return None
-    message = f"{pod.waiting}: {pod.waiting_message}. Check spec.image and spec.imagePullSecrets"
-    return Verdict(False, Reason.IMAGE_PULL_FAILED, message)
-
-
-def crash_looping(view: View) -> Verdict | None:
-    """A container has ended and is not ready again.
-
-    It stays so while the container is started again, or the status would swing with every try.
-    """
-    pod = view.first(lambda pod: pod.exit_code is not None and not pod.ready)
-    if pod is None:
-        return None
-    logs = view.kubectl(f"logs {pod.name} --previous")
-    words = pod.last_words.strip() or "no last words"
-    message = f"Container ended with exit code {pod.exit_code}: {words}. See {logs}"
-    return Verdict(False, Reason.CRASH_LOOPING, message)
-
-
-def unschedulable(view: View) -> Verdict | None:
-    """No node takes a pod."""
-    pod = view.first(lambda pod: pod.unschedulable)
-    if pod is None:
-        return None
-    message = f"{pod.unschedulable} Free resources, add nodes, or ask for less in spec.resources"
-    return Verdict(False, Reason.UNSCHEDULABLE, message)
-
-
-def warming_up(view: View) -> Verdict | None:
-    """A container runs and does not answer yet, or the Deployment has not counted it yet.
-
-    The Deployment counts a pod some milliseconds after the pod says that it is ready; another reason in
-    between would tell nobody anything.
-    """
-    answering = sum(pod.ready for pod in view.observed.pods)
-    uncounted = view.deployment is None or view.deployment.ready_replicas < answering
-    pod = view.first(lambda pod: pod.started_at and (uncounted or not pod.ready))
-    if pod is None:
-        return None
-    until = _later(pod.started_at, view.server.spec.warmup.timeout_seconds)
-    message = (
-        f"Pod {pod.name} loads the model since {pod.started_at} and has until {until} "
-        f"(spec.warmup.timeoutSeconds). See {view.kubectl(f'logs -f {pod.name}')}"
-    )
-    return Verdict(False, Reason.WARMING_UP, message)
-
-
 def rolling_out(view: View) -> Verdict:
     """Nothing is wrong, and it is not done: what is left to say when no other check has answered."""
     deployment = view.deployment
@@ -178,21 +74,43 @@ READINESS: tuple[Check, ...] = (
     serving,
     # From here on: what keeps it from serving, the nearest cause first.
     pods_refused,
-    cache_unbound,
-    image_pull_failed,
-    crash_looping,
-    unschedulable,
-    warming_up,
+    pods.cache_unbound,
+    pods.image_pull_failed,
+    pods.secret_not_found,
+    pods.container_not_created,
+    pods.mount_failed,
+    pods.out_of_memory,
+    pods.crash_looping,
+    pods.evicted,
+    pods.unschedulable,
+    pods.warming_up,
 )
 
 
 def readiness(view: View) -> Verdict:
     """Whether a server is ready, and why."""
-    for check in READINESS:
-        verdict = check(view)
-        if verdict is not None:
-            return verdict
-    return rolling_out(view)
+    found = (check(view) for check in READINESS)
+    verdict = next((verdict for verdict in found if verdict is not None), None) or rolling_out(view)
+    return _paused(view, _overdue(view, verdict))
+
+
+def _overdue(view: View, verdict: Verdict) -> Verdict:
+    """What keeps a rollout from going on has lasted longer than its deadline."""
+    deployment = view.deployment
+    if verdict.ready or deployment is None or deployment.progressing != PROGRESS_DEADLINE_EXCEEDED:
+        return verdict
+    message = (
+        "No pod of this revision became ready before spec.rollout.progressDeadlineSeconds. "
+        f"{verdict.reason}: {verdict.message}"
+    )
+    return Verdict(False, Reason.ROLLOUT_FAILED, message, stalled=True)
+
+
+def _paused(view: View, verdict: Verdict) -> Verdict:
+    """What is ready stays so, and nothing will be changed."""
+    if not (verdict.ready and view.server.spec.paused):
+        return verdict
+    return replace(verdict, reason=Reason.PAUSED, message=f"{verdict.message}. spec.paused is true")
 
 
 def availability(observed: Observed, readiness: Verdict) -> Verdict:
@@ -207,10 +125,17 @@ def availability(observed: Observed, readiness: Verdict) -> Verdict:
 
 
 def judge(
-    observed: Observed, *, record: str, image: str, previous: Mapping[str, Transition], now: str
+    observed: Observed,
+    *,
+    record: str,
+    image: str,
+    refresh_available: bool,
+    previous: Mapping[str, Transition],
+    now: str,
 ) -> VLLMServerStatus:
     """The status of a server whose children could be made."""
-    return _status(observed, readiness(View(observed, record)), image, previous, now)
+    status = _status(observed, readiness(View(observed, record)), image, previous, now)
+    return status.model_copy(update={"refresh_available": refresh_available})
 
 
 def judge_blocked(
@@ -243,7 +168,3 @@ def _status(
         precision="bf16" if server.spec.engine_args.dtype == "bfloat16" else None,
         image=image,
     )
-
-
-def _later(start: str, seconds: int) -> str:
-    return (datetime.fromisoformat(start) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
