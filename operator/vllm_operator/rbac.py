@@ -29,6 +29,6 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 def policy_rules() -> list[dict[str, Any]]:
     """The rules, in the form of a Role or ClusterRole."""
     return [
-        {"apiGroups": [group], "resources": [resource], "verbs": list(verbs)}
+        {"apiGroups": [group], "resources": [resource], "verbs": sorted(verbs)}
         for group, resource, verbs in _RULES
     ]

@@ -81,9 +81,9 @@ FULL: Body = {
             "fsGroup": 1000,
         },
         "replicas": 1,
-        "service": {"type": "ClusterIP", "port": 8008, "annotations": {"example.com/a": "b"}},
+        "service": {"type": "ClusterIP", "port": 8008, "annotations": {"note": "b"}},
         "warmup": {"timeoutSeconds": 7200},
-        "rollout": {"drainSeconds": 60, "progressDeadlineSeconds": 9000, "refresh": "1"},
+        "rollout": {"drainSeconds": 60, "progressDeadlineSeconds": 604800, "refresh": "1"},
         "paused": False,
         "resources": {"limits": {"cpu": 8, "memory": "24Gi"}, "requests": {"cpu": "8"}},
         "shmSize": "4Gi",
@@ -114,7 +114,7 @@ FULL: Body = {
         "priorityClassName": "high",
         "serviceAccountName": "puller",
         "podLabels": {"team": "a"},
-        "podAnnotations": {"example.com/note": "a b"},
+        "podAnnotations": {"note": "a b"},
         "proxy": {
             "httpProxy": "http://proxy.example:3128",
             "httpsProxy": "http://proxy.example:3128",
@@ -165,6 +165,15 @@ def changed(change: Mapping[str, Any]) -> Body:
         else:
             node[key] = value
     return body
+
+
+def example_key(path: str) -> str:
+    """The key that FULL has in the map at a path of the schema."""
+    node: Any = FULL
+    for part in path.split("."):
+        node = node[part.removesuffix("[]")]
+        node = node[0] if part.endswith("[]") else node
+    return str(next(iter(node)))
 
 
 def schema_path(path: str) -> str:

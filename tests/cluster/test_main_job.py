@@ -50,6 +50,7 @@ def test_from_apply_to_ready(api: Api, namespace: str, shared: OperatorProcess) 
         "url": f"http://chat.{namespace}.svc:8008",
         "precision": "bf16",
         "image": DEFAULT_IMAGE,
+        "refreshAvailable": False,
     }
     told = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
     assert told == {"Ready": ("True", "Serving"), "Available": ("True", "Serving")}

@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from vllm_operator.__main__ import main
+from vllm_operator.desired.records import renderer
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parents[1] / "manifests" / "samples"
@@ -18,7 +19,8 @@ CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
 def render(file: Path) -> str:
     result = CliRunner().invoke(main, ["render", str(file)], env={}, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
-    return result.stdout
+    # Which code has rendered a record changes with every edit of it, whatever it renders.
+    return result.stdout.replace(renderer(), "0123456789")
 
 
 @pytest.mark.parametrize("case", CASES)

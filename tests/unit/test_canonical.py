@@ -150,7 +150,7 @@ def check_structure(text: str) -> None:
 def test_no_text_changes_a_template(text: str) -> None:
     """Also where a value is composed into a template, beyond what patterns let through."""
     metadata = {"name": text, "labels": {text: text}}
-    service = render("service", metadata=metadata, selector={"a": text}, port=1)
+    service = render("service", metadata=metadata, type="ClusterIP", selector={"a": text}, port=1)
     assert service["metadata"] == metadata
     assert service["spec"]["selector"] == {"a": text}
     assert list(service) == ["apiVersion", "kind", "metadata", "spec"]

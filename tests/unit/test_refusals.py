@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cases.refusals import REFUSALS
-from tests.cases.table import FULL, Case, changed, schema_path
+from tests.cases.table import FULL, Case, changed, example_key, schema_path
 from vllm_operator.api.meta import VALIDATIONS, InvalidObjectError, path
 from vllm_operator.api.schema import crds
 from vllm_operator.api.vllmserver import VLLMServer
@@ -53,7 +53,7 @@ def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, An
     if "items" in schema:
         yield from nodes(schema["items"], f"{path}[]")
     if "additionalProperties" in schema:
-        yield from nodes(schema["additionalProperties"], f"{path}.cpu")
+        yield from nodes(schema["additionalProperties"], f"{path}.{example_key(path)}")
 
 
 def constraints() -> Iterator[tuple[str, str]]:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic.alias_generators import to_snake
 from pydantic_core import CoreSchema
 
-from vllm_operator.api.meta import Model, without_nulls
+from vllm_operator.api.meta import Model, list_atomic, without_nulls
 
 MAX_TEXT = 512
 MAX_ITEMS = 64
@@ -66,7 +66,8 @@ def _type(schema: Json) -> Any:
     if "$ref" in schema:
         return _model(schema["$ref"])
     if schema["type"] == "array":
-        return Annotated[GenericAlias(list, _type(schema["items"])), Field(max_length=MAX_ITEMS)]
+        items = GenericAlias(list, _type(schema["items"]))
+        return Annotated[items, Field(max_length=MAX_ITEMS), *list_atomic()]
     if schema["type"] == "object":
         kind = GenericAlias(dict, (str, _type(schema["additionalProperties"])))
         return Annotated[kind, Field(max_length=MAX_ITEMS), BeforeValidator(without_nulls)]

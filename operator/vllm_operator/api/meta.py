@@ -92,6 +92,11 @@ def list_set() -> Any:
     return AfterValidator(lambda items: _unique(items, str)), _extra({"x-kubernetes-list-type": "set"})
 
 
+def list_atomic() -> Any:
+    """A list that an apply replaces as a whole, for `Annotated[list[T], *list_atomic()]`."""
+    return (_extra({"x-kubernetes-list-type": "atomic"}),)
+
+
 def _unique(items: list[Any], key: Callable[[Any], str]) -> list[Any]:
     seen: set[str] = set()
     for index, item in enumerate(items):

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from vllm_operator.api.embedded import Embedded
-from vllm_operator.api.meta import GROUP, Model, Rule, checked, without_nulls
+from vllm_operator.api.meta import GROUP, Model, Rule, checked, list_atomic, without_nulls
 from vllm_operator.api.parts import ObjectName
 
 _NAME = "[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
@@ -85,13 +85,20 @@ class PodFields(Model):
 
     node_selector: Labels | None = None
     """Labels that a node must have."""
-    tolerations: Annotated[list[Annotated[Model, Embedded("Toleration")]], Field(max_length=32)] | None = None
+    tolerations: (
+        Annotated[list[Annotated[Model, Embedded("Toleration")]], Field(max_length=32), *list_atomic()] | None
+    ) = None
     """Taints of nodes that the pods tolerate: a pod's `tolerations` (core/v1 Toleration)."""
     affinity: Annotated[Model, Embedded("Affinity")] | None = None
     """Nodes and pods that the pods are drawn to or kept from: a pod's `affinity` (core/v1 Affinity), which
     looks at pods of the resource's own namespace only."""
     topology_spread_constraints: (
-        Annotated[list[Annotated[Model, Embedded("TopologySpreadConstraint")]], Field(max_length=16)] | None
+        Annotated[
+            list[Annotated[Model, Embedded("TopologySpreadConstraint")]],
+            Field(max_length=16),
+            *list_atomic(),
+        ]
+        | None
     ) = None
     """How the pods are spread over nodes or zones: a pod's `topologySpreadConstraints` (core/v1
     TopologySpreadConstraint). One without `labelSelector` spreads the resource's own pods."""

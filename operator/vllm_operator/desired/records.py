@@ -71,7 +71,9 @@ def inputs(observed: Observed, default: Image) -> Inputs:
 
 def _dump(spec: Model) -> dict[str, Any]:
     fields = spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=_NOT_IN_PODS)
-    return {name: value for name, value in fields.items() if value != {}}
+    if not fields.get("rollout"):
+        fields.pop("rollout", None)  # a deadline alone is as good as nothing
+    return fields
 
 
 def _pinned(observed: Observed) -> Image | None:
