@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock tools generate verify lint type test test-unit test-cluster demo bench kind-up kind-down clean
+.PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-cluster demo bench kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ $(VENV)/.done: requirements-dev.txt pyproject.toml
 
 lock: ## Pin the requirements anew (needs pip-tools: pip install pip-tools)
 	tools/lock.sh
+
+pin-openapi: setup tools ## Take the embedded Kubernetes types from the pinned version's OpenAPI document
+	$(BIN)/python tools/pin_openapi.py
 
 tools: ## Build etcd, kube-apiserver, kwok, ... into .tools/bin (once; 6 to 15 minutes)
 	tools/build.sh
