@@ -18,7 +18,6 @@ from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.schema import crds as all_crds
 from vllm_operator.api.vllmserver import KIND, VLLMServer
 from vllm_operator.config import InvalidSettingError, Settings
-from vllm_operator.desired.records import Image
 from vllm_operator.desired.server import desired
 from vllm_operator.generate import dump
 
@@ -73,7 +72,6 @@ def render(files: tuple[Path, ...]) -> None:
     that a resource cannot be rendered; each problem is printed with its field's path.
     """
     settings = _settings()
-    default = Image(settings.cpu_image, settings.cpu_engine)
     rendered: list[dict[str, Any]] = []
     failed = False
     for file, body in _documents(files):
@@ -84,7 +82,7 @@ def render(files: tuple[Path, ...]) -> None:
         try:
             server = VLLMServer.parse(body, strict=True)
             observed = Observed(server=server, children={}, claim=None, pods=())
-            rendered += desired(observed, default).manifests
+            rendered += desired(observed, settings.defaults).manifests
         except InvalidObjectError as error:
             failed = True
             for problem in error.problems:

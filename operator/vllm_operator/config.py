@@ -3,10 +3,20 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-DEFAULT_CPU_IMAGE = "docker.io/vllm/vllm-openai-cpu:v0.32.0-x86_64"
-DEFAULT_CPU_ENGINE = "vllm 0.32"
+from vllm_operator.desired.defaults import Defaults, Image
+
+DEFAULT_IMAGES = {
+    "cpu": Image("docker.io/vllm/vllm-openai-cpu:v0.32.0-x86_64", "vllm 0.32"),
+    # Intel's registry carries the versions in the path, and `latest` is the only tag that is published there.
+    "gaudi": Image(
+        "vault.habana.ai/gaudi-docker/1.24.1/ubuntu24.04/habanalabs/vllm-0.26.0-ptupstream-2.11.0:latest",
+        "vllm-gaudi 0.26",
+    ),
+}
+_LATEST_IS_FIXED = re.compile(r"/habanalabs/[^/:]*[0-9]+\.[0-9]+\.[0-9]+[^/:]*:latest")
+_LABEL = re.compile(r"[-._/a-zA-Z0-9]{1,317}=[-._a-zA-Z0-9]{0,63}")
 
 
 class InvalidSettingError(ValueError):
@@ -21,8 +31,7 @@ class Settings:
     """
 
     namespaces: tuple[str, ...] = ()
-    cpu_image: str = DEFAULT_CPU_IMAGE
-    cpu_engine: str = DEFAULT_CPU_ENGINE
+    defaults: Defaults = field(default_factory=lambda: Defaults(DEFAULT_IMAGES))
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
     workers: int = 16
@@ -33,26 +42,50 @@ class Settings:
 
         Raises InvalidSettingError, which names the variable.
         """
-        image = environment.get("VLLM_OPERATOR_CPU_IMAGE", DEFAULT_CPU_IMAGE)
-        engine = environment.get("VLLM_OPERATOR_CPU_ENGINE", DEFAULT_CPU_ENGINE)
-        if not re.fullmatch(r"[a-z-]+ [0-9]+\.[0-9]+(\.[0-9]+)?", engine):
-            raise InvalidSettingError(f"VLLM_OPERATOR_CPU_ENGINE: {engine!r} is not a family and a version")
-        if image != DEFAULT_CPU_IMAGE and "VLLM_OPERATOR_CPU_ENGINE" not in environment:
-            raise InvalidSettingError(
-                f"VLLM_OPERATOR_CPU_ENGINE: say which vLLM {image} holds, such as {DEFAULT_CPU_ENGINE!r}"
-            )
-        if image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1]):
-            raise InvalidSettingError(f"VLLM_OPERATOR_CPU_IMAGE: {image} moves; give a fixed tag or a digest")
+        nodes = {key: _labels(environment, f"VLLM_OPERATOR_GAUDI_{key}NODES") for key in ("", "G2_", "G3_")}
         return cls(
             namespaces=tuple(
                 filter(None, map(str.strip, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(",")))
             ),
-            cpu_image=image,
-            cpu_engine=engine,
+            defaults=Defaults(
+                images={device: _image(environment, device) for device in DEFAULT_IMAGES},
+                gaudi_nodes=nodes[""],
+                generations={"g2": nodes["G2_"], "g3": nodes["G3_"]},
+            ),
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
             workers=_number(environment, "VLLM_OPERATOR_WORKERS", 16, 1, 256),
         )
+
+
+def _image(environment: Mapping[str, str], device: str) -> Image:
+    """The default image of a device, and its engine."""
+    default, prefix = DEFAULT_IMAGES[device], f"VLLM_OPERATOR_{device.upper()}"
+    image = environment.get(f"{prefix}_IMAGE", default.image)
+    engine = environment.get(f"{prefix}_ENGINE", default.engine)
+    family = default.engine.split()[0]
+    if not re.fullmatch(rf"{family} [0-9]+\.[0-9]+(\.[0-9]+)?", engine):
+        raise InvalidSettingError(
+            f"{prefix}_ENGINE: {engine!r} is not a family and a version, such as {default.engine!r}"
+        )
+    if image != default.image and f"{prefix}_ENGINE" not in environment:
+        raise InvalidSettingError(
+            f"{prefix}_ENGINE: say which vLLM {image} holds, such as {default.engine!r}"
+        )
+    if not _LATEST_IS_FIXED.search(image) and (
+        image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
+    ):
+        raise InvalidSettingError(f"{prefix}_IMAGE: {image} moves; give a fixed tag or a digest")
+    return Image(image, engine)
+
+
+def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """Labels of nodes, as `kubectl --selector` takes them: `key=value,key=value`."""
+    words = [word.strip() for word in environment.get(name, "").split(",") if word.strip()]
+    for word in words:
+        if not _LABEL.fullmatch(word):
+            raise InvalidSettingError(f"{name}: {word!r} is not a label such as gaudi=true")
+    return dict(word.split("=", 1) for word in words)
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -26,8 +26,8 @@ Argument = Annotated[
 class Engine(Model):
     """Which flags and variables the image's vLLM understands."""
 
-    family: Literal["vllm"]
-    """Family of the engine: `vllm` is upstream vLLM."""
+    family: Literal["vllm", "vllm-gaudi"]
+    """Family of the engine: `vllm` is upstream vLLM, `vllm-gaudi` vLLM with Intel's plugin for Gaudi."""
     version: Annotated[str, Field(max_length=32, pattern=r"^[0-9]+\.[0-9]+(\.[0-9]+)?$")]
     """Version of vLLM in the image, such as `0.32` or `0.32.0`."""
 

@@ -49,6 +49,9 @@ without a space (`-qfp8`)."""
 FREE_FLAGS = ("-dc",)
 """Flags of the parser that an owned one begins with: alone they are themselves, and free."""
 
+BUCKETS = ("PROMPT_BS", "PROMPT_QUERY", "PROMPT_CTX", "DECODE_BS", "DECODE_BLOCK")
+"""Kinds of buckets, as the variables of vllm-gaudi 0.26 name them."""
+
 OWNED_VARIABLES = (
     "DO_NOT_TRACK",
     "HF_ENDPOINT",
@@ -56,24 +59,36 @@ OWNED_VARIABLES = (
     "HF_HUB_CACHE",
     "HF_HUB_OFFLINE",
     "HF_TOKEN",
+    # The device plugin decides which cards a pod sees; a variable would show it those of others.
+    "HABANA_LOGS",
+    "HABANA_VISIBLE_DEVICES",
+    "HABANA_VISIBLE_MODULES",
     "HOME",
     "HUGGINGFACE_HUB_CACHE",
     "HUGGING_FACE_HUB_TOKEN",
     "LOGNAME",
+    "OMPI_MCA_btl_vader_single_copy_mechanism",
     "OMP_NUM_THREADS",
+    "PT_HPU_ENABLE_LAZY_COLLECTIVES",
+    "PT_HPU_RECIPE_CACHE_CONFIG",
+    "PYTHONUNBUFFERED",
     "QUANT_CONFIG",
     "TMPDIR",
     "TRANSFORMERS_OFFLINE",
     "USER",
     "VLLM_API_KEY",
+    "VLLM_BUCKETING_STRATEGY",
     "VLLM_CACHE_ROOT",
     "VLLM_CPU_KVCACHE_SPACE",
     "VLLM_CPU_NUM_OF_RESERVED_CPU",
     "VLLM_CPU_OMP_THREADS_BIND",
+    *(f"VLLM_{kind}_BUCKET_{bound}" for kind in BUCKETS for bound in ("MIN", "STEP", "MAX")),
+    "VLLM_DEVELOPER_MODE",
     "VLLM_ENGINE_READY_TIMEOUT_S",
     "VLLM_HOST_IP",
     "VLLM_NO_USAGE_STATS",
     "VLLM_PORT",
+    "VLLM_SKIP_WARMUP",
     "XDG_CACHE_HOME",
 )
 """Environment variables that `extraEnv` may not name: each has a field, or would undo what a field says."""

@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
+from vllm_operator.api import combinations
 from vllm_operator.api.engine import Argument, Cpu, Engine, EngineArgs
+from vllm_operator.api.gaudi import Gaudi, Warmup
 from vllm_operator.api.meta import (
     API_VERSION,
     InvalidObjectError,
@@ -40,13 +42,6 @@ class Service(Model):
     """Annotations of the Service, such as those that a load balancer reads."""
 
 
-class Warmup(Model):
-    """The time between the start of a container and its first answer."""
-
-    timeout_seconds: Annotated[int, Field(ge=60, le=604800)] = 7200
-    """Seconds that a container has for download, load and warm-up before it is started again."""
-
-
 class Rollout(Model):
     """How one revision takes the place of another."""
 
@@ -60,66 +55,15 @@ class Rollout(Model):
     image. `status.refreshAvailable` says whether there is anything to take."""
 
 
-_DEADLINE = Rule(
-    "!has(self.rollout) || !has(self.rollout.progressDeadlineSeconds) || "
-    "self.rollout.progressDeadlineSeconds >= "
-    "(has(self.warmup) && has(self.warmup.timeoutSeconds) ? self.warmup.timeoutSeconds : 7200)",
-    "rollout.progressDeadlineSeconds must be at least warmup.timeoutSeconds (7200 unless set): a pod may "
-    "take that long to start",
-    lambda s: (s.rollout.progress_deadline_seconds or 2**31) >= s.warmup.timeout_seconds,
-)
-
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
-
-_ONE_PROXY = Rule(
-    "!has(self.proxy) || !has(self.extraEnv) || "
-    f"!self.extraEnv.exists(e, e.name.lowerAscii() in {list(_PROXY_VARIABLES)})",
-    "give proxies in proxy or as variables in extraEnv, not both",
-    lambda s: s.proxy is None or not any(e.name.lower() in _PROXY_VARIABLES for e in s.extra_env or ()),
-)
-
-_TOGETHER = Rule(
-    "self.replicas <= 1 || !has(self.cache.size) || !has(self.topologySpreadConstraints) || "
-    "(has(self.cache.accessModes) && 'ReadWriteMany' in self.cache.accessModes) || "
-    "!self.topologySpreadConstraints.exists(c, c.topologyKey == 'kubernetes.io/hostname' && "
-    "c.whenUnsatisfiable == 'DoNotSchedule')",
-    "replicas on different nodes cannot share a ReadWriteOnce cache: remove the topologySpreadConstraint on "
-    "kubernetes.io/hostname, or give cache.accessModes [ReadWriteMany]",
-    lambda s: (
-        s.replicas <= 1
-        or s.cache.size is None
-        or "ReadWriteMany" in (s.cache.access_modes or ())
-        or not any(
-            (c.topology_key, c.when_unsatisfiable) == ("kubernetes.io/hostname", "DoNotSchedule")
-            for c in s.topology_spread_constraints or ()
-        )
-    ),
-)
-
-
-def _has_engine(spec: "VLLMServerSpec") -> bool:
-    return spec.image is None or spec.engine is not None
-
-
 class VLLMServerSpec(PodFields):
     """What is wanted."""
 
-    rules: ClassVar = (
-        Rule(
-            "!has(self.image) || has(self.engine)",
-            "engine is required with an image of your own: say which vLLM it holds, "
-            "such as {family: vllm, version: '0.32'}",
-            _has_engine,
-        ),
-        _DEADLINE,
-        _ONE_PROXY,
-        _TOGETHER,
-    )
+    rules: ClassVar = combinations.RULES
 
     model: ModelSource
     """The model that is served."""
-    device: Literal["cpu"]
-    """Where the model runs."""
+    device: Literal["cpu", "gaudi"]
+    """Where the model runs: on the node's CPUs, or on Intel Gaudi cards."""
     engine: Engine | None = None
     """Which vLLM the image holds. Unset: that of the operator's default image."""
     image: (
@@ -131,7 +75,10 @@ class VLLMServerSpec(PodFields):
     image_pull_secrets: Annotated[list[LocalReference], Field(max_length=8), *list_map("name")] | None = None
     """Secrets with credentials of the image's registry."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """Ranks that share each layer. On CPUs a rank is a NUMA node."""
+    """Ranks that share each layer: on CPUs a rank is a NUMA node, on Gaudi a card."""
+    pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
+    """Groups of layers that are worked on one after the other. A server on Gaudi takes as many cards as this
+    times tensorParallelSize: 1, 2, 4 or 8."""
     engine_args: EngineArgs = EngineArgs()
     """vLLM's knobs."""
     extra_args: Annotated[list[Argument], Field(max_length=64)] | None = None
@@ -140,6 +87,8 @@ class VLLMServerSpec(PodFields):
     """Further environment variables."""
     cpu: Cpu = Cpu()
     """Settings of a server on CPUs."""
+    gaudi: Gaudi = Gaudi()
+    """Settings of a server on Gaudi cards."""
     cache: Cache
     """Where the weights are kept. It is mounted at `/data`."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
@@ -155,7 +104,8 @@ class VLLMServerSpec(PodFields):
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
     shm_size: Quantity | None = None
-    """Size of `/dev/shm`, through which vLLM's processes talk; it counts as memory. Unset: `4Gi`."""
+    """Size of `/dev/shm`, through which vLLM's processes talk; it counts as memory. Unset: `4Gi`, on
+    Gaudi `16Gi`."""
 
 
 NAME_RULES = (

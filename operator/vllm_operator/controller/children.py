@@ -13,7 +13,7 @@ from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError, WaitingError, rejected
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.desired.canonical import digest
-from vllm_operator.desired.records import Image
+from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.server import Desired, basis, desired, superfluous
 
 COLLECTION_SECONDS = 5.0
@@ -36,10 +36,10 @@ class Wanted:
 class Children:
     """Brings the children of servers to what `desired` says."""
 
-    def __init__(self, store: Store, cluster: Cluster, default: Image) -> None:
+    def __init__(self, store: Store, cluster: Cluster, defaults: Defaults) -> None:
         self._store = store
         self._cluster = cluster
-        self._default = default
+        self._defaults = defaults
         self._wanted: dict[Key, Wanted] = {}
         self._deployed_at: dict[Key, float] = {}
 
@@ -60,7 +60,7 @@ class Children:
         wanted = self._wanted.get(key)
         if wanted is not None and wanted.basis == basis(observed) and _fits(observed, wanted):
             return wanted
-        target = desired(observed, self._default)
+        target = desired(observed, self._defaults)
         if observed.server.spec.paused:
             _check_nothing_to_do(observed, target)
         *others, deployment = target.manifests

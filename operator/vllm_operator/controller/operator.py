@@ -15,7 +15,6 @@ from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.workqueue import Priority, WorkQueue
-from vllm_operator.desired.records import Image
 
 RETRY_SECONDS = 3.0
 """Seconds between looks at an API server that does not answer, or does not know our resources."""
@@ -49,8 +48,7 @@ class Operator:
         self.stopping = asyncio.Event()
         self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event(), set())
         self.health = Health(self.feed.queue, self._ready)
-        default = Image(settings.cpu_image, settings.cpu_engine)
-        children = Children(self.feed.store, cluster, default)
+        children = Children(self.feed.store, cluster, settings.defaults)
         self.reconciler = Reconciler(self.feed.store, cluster, children, socket.gethostname())
 
     async def reconcile(self) -> int:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from vllm_operator.api.parts import Resources
-from vllm_operator.api.quantity import exact, in_bytes
+from vllm_operator.api.quantity import in_bytes
 from vllm_operator.api.vllmserver import VLLMServerSpec
-from vllm_operator.desired import names
+from vllm_operator.desired import devices, names
+from vllm_operator.desired.defaults import Image
 from vllm_operator.desired.profile import Profile
 
 
@@ -22,6 +22,9 @@ def arguments(spec: VLLMServerSpec, profile: Profile) -> list[str]:
         ("spec.service", "--port", str(names.PORT)),
         ("spec.tensorParallelSize", "--tensor-parallel-size", str(spec.tensor_parallel_size)),
     ]
+    if spec.pipeline_parallel_size > 1:
+        ranks = str(spec.pipeline_parallel_size)
+        flags.append(("spec.pipelineParallelSize", "--pipeline-parallel-size", ranks))
     if "--shutdown-timeout" in profile.flags:
         # Without it SIGTERM aborts what is running (seen with vllm 0.32.0 on CPUs).
         drain = str(spec.rollout.drain_seconds)
@@ -61,7 +64,7 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+def environment(spec: VLLMServerSpec, image: Image) -> list[dict[str, Any]]:
     """The container's environment, in the form of a pod."""
     variables = {
         "HOME": names.HOME,
@@ -76,7 +79,7 @@ def environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
         "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.warmup.timeout_seconds),
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        **_threads(spec),
+        **devices.environment(spec, image),
         **_hub(spec),
     }
     entries: list[dict[str, Any]] = [
@@ -105,25 +108,3 @@ def _hub(spec: VLLMServerSpec) -> dict[str, str]:
         # Some libraries read the one spelling and some the other.
         variables |= {name: value, name.upper(): value}
     return variables
-
-
-def _threads(spec: VLLMServerSpec) -> dict[str, str]:
-    bind = spec.cpu.threads_bind or ("auto" if whole_cpus(spec.resources) else "nobind")
-    variables = {"VLLM_CPU_OMP_THREADS_BIND": bind}
-    cpus = (spec.resources.limits or {}).get("cpu")
-    if bind == "nobind" and cpus is not None:
-        variables["OMP_NUM_THREADS"] = str(max(1, int(exact(cpus))))
-    if spec.cpu.reserved_cores is not None:
-        variables["VLLM_CPU_NUM_OF_RESERVED_CPU"] = str(spec.cpu.reserved_cores)
-    return variables
-
-
-def whole_cpus(resources: Resources) -> bool:
-    """Whether the pod is Guaranteed with whole CPUs, so that the kubelet can give it cores of its own.
-
-    Without them `auto` binds to cores that other pods use too.
-    """
-    limits, requests = resources.limits or {}, resources.requests or {}
-    if not {"cpu", "memory"} <= limits.keys() or exact(limits["cpu"]).denominator != 1:
-        return False
-    return all(exact(requests.get(name, limits[name])) == exact(limits[name]) for name in ("cpu", "memory"))

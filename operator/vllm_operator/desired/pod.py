@@ -4,7 +4,8 @@ from typing import Any
 
 from vllm_operator.api.observed import Manifest
 from vllm_operator.api.vllmserver import VLLMServer, VLLMServerSpec
-from vllm_operator.desired import engine, names
+from vllm_operator.desired import devices, engine, names
+from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.profile import Profile
 from vllm_operator.desired.records import Inputs
 from vllm_operator.desired.render import render
@@ -16,10 +17,9 @@ PRE_STOP_SECONDS = 10
 TEARDOWN_SECONDS = 30
 """Seconds for what vLLM does after its last answer: 12 were seen."""
 STARTUP_PERIOD_SECONDS = 10
-SHM_SIZE = "4Gi"
 
 
-def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile) -> Manifest:
+def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile, defaults: Defaults) -> Manifest:
     """The pod template of a server."""
     spec = server.spec
     return render(
@@ -31,7 +31,7 @@ def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile) ->
         },
         annotations=spec.pod_annotations,
         service_account=spec.service_account_name or names.service_account(server.name),
-        placement=_placement(server),
+        placement=placement(server, defaults),
         grace_seconds=PRE_STOP_SECONDS + spec.rollout.drain_seconds + TEARDOWN_SECONDS,
         image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
         user=USER,
@@ -40,36 +40,37 @@ def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile) ->
         image=inputs.image.image,
         image_pull_policy=spec.image_pull_policy,
         args=engine.arguments(spec, engine_profile),
-        env=engine.environment(spec),
+        env=engine.environment(spec, inputs.image),
         port=names.PORT,
-        # An empty map is not stored, and would differ for ever.
-        resources={side: amounts for side, amounts in spec.resources.model_dump().items() if amounts},
+        resources=devices.resources(spec),
+        # Pod Security `restricted` lets no container add it.
+        capabilities=["SYS_NICE"] if spec.gaudi.sys_nice else [],
         startup_period=STARTUP_PERIOD_SECONDS,
         startup_failures=-(-spec.warmup.timeout_seconds // STARTUP_PERIOD_SECONDS),
         pre_stop_seconds=PRE_STOP_SECONDS,
         data=names.DATA,
         home=names.HOME,
         claim=names.claim(server),
-        shm_size=spec.shm_size or SHM_SIZE,
+        shm_size=spec.shm_size or devices.SHM_SIZE[spec.device],
         chat_template=_chat_template(spec),
     )
 
 
-def _placement(server: VLLMServer) -> dict[str, Any]:
-    """Fields of a pod's spec that say where it may run, as far as they are given."""
+def placement(server: VLLMServer, defaults: Defaults) -> dict[str, Any]:
+    """Fields of a pod's spec that say where it may run, as far as they are given.
+
+    Raises StalledError(InvalidForEngine).
+    """
     spec = server.spec
-    placement = spec.model_dump(
-        by_alias=True,
-        exclude_none=True,
-        include={
-            *("node_selector", "tolerations", "affinity", "topology_spread_constraints"),
-            "priority_class_name",
-        },
-    )
-    for constraint in placement.get("topologySpreadConstraints", ()):
+    given = {"tolerations", "affinity", "topology_spread_constraints", "priority_class_name"}
+    fields = spec.model_dump(by_alias=True, exclude_none=True, include=given)
+    for constraint in fields.get("topologySpreadConstraints", ()):
         # Kubernetes takes an absent selector for one that matches no pod.
         constraint.setdefault("labelSelector", {"matchLabels": names.selector(server.name)})
-    return {field: value for field, value in placement.items() if value not in ({}, [])}
+    fields = {"nodeSelector": devices.node_selector(spec, defaults), **fields}
+    if spec.gaudi.runtime_class_name is not None:
+        fields["runtimeClassName"] = spec.gaudi.runtime_class_name
+    return {field: value for field, value in fields.items() if value not in ({}, [])}
 
 
 def _chat_template(spec: VLLMServerSpec) -> dict[str, str] | None:

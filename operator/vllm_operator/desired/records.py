@@ -18,6 +18,7 @@ from vllm_operator.api.meta import Model
 from vllm_operator.api.observed import Manifest, Observed, RecordFacts
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import encode
+from vllm_operator.desired.defaults import Defaults, Image
 
 # Fields that decide no pod. A field that is not named here does: forgetting one rolls a server once too
 # often, and never leaves an edit without effect.
@@ -31,14 +32,6 @@ _NOT_IN_PODS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """An image and the engine in it (`family version`)."""
-
-    image: str
-    engine: str
-
-
-@dataclass(frozen=True, slots=True)
 class Inputs:
     """Everything that decides a pod of a server."""
 
@@ -49,7 +42,7 @@ class Inputs:
     """Whether the image is the operator's default as it was when this server first used it."""
 
 
-def inputs(observed: Observed, default: Image) -> Inputs:
+def inputs(observed: Observed, defaults: Defaults) -> Inputs:
     """The inputs of a server's pods.
 
     Defaults of fields are left out, so that a field that a later operator adds changes no hash.
@@ -58,7 +51,7 @@ def inputs(observed: Observed, default: Image) -> Inputs:
     if spec.image is not None and spec.engine is not None:
         image, is_default = Image(spec.image, f"{spec.engine.family} {spec.engine.version}"), False
     else:
-        image, is_default = _pinned(observed) or default, True
+        image, is_default = _pinned(observed) or defaults.images[spec.device], True
     values: dict[str, Any] = {
         "spec": _dump(spec),
         "image": image.image,
@@ -76,13 +69,17 @@ def _dump(spec: Model) -> dict[str, Any]:
     return fields
 
 
+_FAMILIES = {"cpu": "vllm", "gaudi": "vllm-gaudi"}
+
+
 def _pinned(observed: Observed) -> Image | None:
     """The default image as it was when this server first used it, unless a refresh was asked for since."""
     for record in reversed(observed.records):
         if record.refresh != observed.server.spec.rollout.refresh:
             return None
-        if record.default_image is not None and record.default_engine is not None:
-            return Image(record.default_image, record.default_engine)
+        image, engine = record.default_image, record.default_engine
+        if image and engine and engine.split()[0] == _FAMILIES[observed.server.spec.device]:
+            return Image(image, engine)
     return None
 
 

@@ -8,10 +8,11 @@ from vllm_operator.api.meta import API_VERSION
 from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
 from vllm_operator.api.quantity import exact
 from vllm_operator.api.vllmserver import KIND, VLLMServer
-from vllm_operator.desired import names, profile, records
+from vllm_operator.desired import devices, names, profile, records
 from vllm_operator.desired.canonical import digest
+from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.pod import pod_template
-from vllm_operator.desired.records import Image, Inputs
+from vllm_operator.desired.records import Inputs
 from vllm_operator.desired.render import render
 
 PROGRESS_MARGIN_SECONDS = 1800
@@ -32,23 +33,27 @@ class Desired:
     """Whether the present operator would make another template, or take another default image."""
 
 
-def desired(observed: Observed, default: Image) -> Desired:
+def desired(observed: Observed, defaults: Defaults) -> Desired:
     """Everything that should be for a server, in the order in which it is to be applied.
 
     Raises StalledError(InvalidForEngine) when the engine cannot do what the spec asks for.
     """
     server = observed.server
-    inputs = records.inputs(observed, default)
+    devices.check_recipes(observed)
+    inputs = records.inputs(observed, defaults)
     family, version = inputs.image.engine.split()
     engine_profile = profile.find(family, version, server.spec.device)
     name = names.record(server.name, inputs.digest)
     recorded = next((record for record in observed.records if record.name == name), None)
-    template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, engine_profile)
+    if recorded:
+        template = records.unpack(recorded.content)
+    else:
+        template = pod_template(server, inputs, engine_profile, defaults)
     manifests = [*_service_account(server), *_claim(observed)]
     if recorded is None:
         manifests.append(_record(observed, inputs, template))
     manifests += [_service(server), *_disruption_budget(observed), _deployment(observed, template)]
-    refreshed = recorded is not None and _is_stale(server, recorded, inputs, default)
+    refreshed = recorded is not None and _is_stale(server, recorded, inputs, defaults)
     return Desired(inputs.digest, inputs.image.image, tuple(manifests), refreshed)
 
 
@@ -65,13 +70,14 @@ def superfluous(observed: Observed, wanted: Collection[Ref], record: str) -> tup
     return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)
 
 
-def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, default: Image) -> bool:
-    if inputs.pinned and inputs.image != default:
+def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, defaults: Defaults) -> bool:
+    if inputs.pinned and inputs.image != defaults.images[server.spec.device]:
         return True
     if recorded.renderer == records.renderer():
         return False
     family, version = inputs.image.engine.split()
-    template = pod_template(server, inputs, profile.find(family, version, server.spec.device))
+    engine_profile = profile.find(family, version, server.spec.device)
+    template = pod_template(server, inputs, engine_profile, defaults)
     return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
 
 
@@ -208,8 +214,13 @@ def _pods_wanted(observed: Observed) -> int:
 
 
 def _surges(observed: Observed) -> bool:
-    """Whether a new pod may start beside an old one: only where both can mount the cache."""
+    """Whether a new pod may start beside an old one: only where both can mount the cache, and on no cards.
+
+    Cards are scarce: a server on Gaudi never needs spare ones to roll.
+    """
     cache = observed.server.spec.cache
+    if observed.server.spec.device == "gaudi":
+        return False
     if cache.claim_name is None:
         return "ReadWriteMany" in (cache.access_modes or ())
     return observed.claim is not None and "ReadWriteMany" in observed.claim.access_modes
