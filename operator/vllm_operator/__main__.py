@@ -18,7 +18,7 @@ from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.schema import crds as all_crds
 from vllm_operator.api.vllmserver import KIND, VLLMServer
 from vllm_operator.config import InvalidSettingError, Settings
-from vllm_operator.desired.server import desired
+from vllm_operator.desired.server import PREFETCH_KINDS, desired
 from vllm_operator.generate import dump
 
 
@@ -65,8 +65,12 @@ def run(
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
-def render(files: tuple[Path, ...]) -> None:
-    """Print the objects that the operator would make of the resources in FILES, without a cluster.
+@click.option(
+    "--commit", metavar="SHA", default="0" * 40, help="Commit that the prefetch finds. Default: zeros."
+)
+def render(files: tuple[Path, ...], commit: str) -> None:
+    """Print the objects that the operator would make of the resources in FILES, without a cluster: those that
+    fill the cache first, and then those that serve.
 
     Unknown fields are errors here, and objects of other kinds are left out with a note. Exit code 1 means
     that a resource cannot be rendered; each problem is printed with its field's path.
@@ -82,7 +86,9 @@ def render(files: tuple[Path, ...]) -> None:
         try:
             server = VLLMServer.parse(body, strict=True)
             observed = Observed(server=server, children={}, claim=None, pods=())
-            rendered += desired(observed, settings.defaults).manifests
+            first = desired(observed, settings.defaults).manifests
+            then = desired(observed, settings.defaults, commit).manifests
+            rendered += [*(m for m in first if m["kind"] in PREFETCH_KINDS), *then]
         except InvalidObjectError as error:
             failed = True
             for problem in error.problems:

@@ -12,6 +12,7 @@ from vllm_operator.api.meta import GROUP
 _CHILD = ("create", "get", "list", "patch", "watch")
 
 _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    ("", "configmaps", (*_CHILD, "delete")),
     ("", "events", ("list",)),
     ("", "persistentvolumeclaims", _CHILD),
     ("", "pods", ("list", "watch")),
@@ -19,6 +20,7 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "services", _CHILD),
     ("apps", "controllerrevisions", (*_CHILD, "delete")),
     ("apps", "deployments", _CHILD),
+    ("batch", "jobs", (*_CHILD, "delete")),
     ("events.k8s.io", "events", ("create",)),
     ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),
     (GROUP, "vllmservers", ("list", "watch")),

@@ -1,5 +1,6 @@
 """What was seen in the cluster of one server: facts, small and frozen."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -79,6 +80,21 @@ class ClaimFacts(Child):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts(Child):
+    """A Job."""
+
+    created_at: str
+    """When it was made (RFC 3339)."""
+    succeeded: bool
+    failed: str
+    """Why it has failed for good, in the Job controller's words; empty if it has not."""
+
+
+Source = tuple[str, str | None, str | None, str | None]
+"""What a cache was filled from: model, revision, given claim, `rollout.refresh`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFacts(Child):
     """A ControllerRevision that holds the inputs and the rendered pod template of one revision."""
 
@@ -86,8 +102,9 @@ class RecordFacts(Child):
     default_image: str | None
     """Image that was pinned because the spec named none, and the engine that goes with it."""
     default_engine: str | None
-    refresh: str | None
-    """`spec.rollout.refresh` as it was."""
+    source: Source
+    commit: str | None
+    """Commit of the model that the cache held, where a prefetch has found it."""
     renderer: str
     """What has rendered the template: see `desired.records.renderer`."""
     content: bytes
@@ -101,6 +118,8 @@ class PodFacts:
     name: str
     uid: str
     record: str | None
+    job: str | None
+    """Name of the Job that it belongs to."""
     deleting: bool
     ready: bool
     failure: str
@@ -118,7 +137,17 @@ class PodFacts:
     """Exit code of the container's last end."""
     end_reason: str
     """Reason of that end, such as `OOMKilled`."""
+    ended_at: str
+    """When that was (RFC 3339)."""
     last_words: str
+
+    def report(self) -> Mapping[str, Any]:
+        """What one of our own programs has said at its end; empty where the last words are no report."""
+        try:
+            said = json.loads(self.last_words)
+        except ValueError:
+            return {}
+        return said if isinstance(said, dict) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +159,8 @@ class Observed:
     claim: ClaimFacts | None
     """The cache's claim, ours or the one given; None when there is none."""
     pods: tuple[PodFacts, ...]
-    mount_failures: Mapping[str, str] = field(default_factory=dict)
-    """What Events say of volumes that a pod waits for, by its name."""
+    events: Mapping[str, str] = field(default_factory=dict)
+    """What Events say of pods and Jobs that hang, by the name of these."""
 
     @property
     def deployment(self) -> DeploymentFacts | None:
@@ -145,6 +174,29 @@ class Observed:
         own = (child for child in self.children.values() if child.owner == self.server.uid)
         records = [child for child in own if isinstance(child, RecordFacts)]
         return tuple(sorted(records, key=lambda record: record.revision))
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetch:
+    """What is known of a server's prefetch."""
+
+    job: str
+    """Name of its Job."""
+    commit: str | None
+    """Commit that the cache holds; None until it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is aimed at, in short."""
+
+    record: str
+    """Digest of the inputs; the pods carry it as a label. Empty while the prefetch is waited for."""
+    image: str
+    refresh_available: bool
+    """Whether the present operator would make another template, or take another default image."""
+    prefetch: Prefetch | None
+    """The prefetch, where the server needs one."""
 
 
 Manifest = dict[str, Any]

@@ -15,6 +15,14 @@ class Reason(StrEnum):
         member.doc = doc
         return member
 
+    CACHED = "Cached", "The cache holds the model."
+    CACHE_FULL = "CacheFull", "The volume of the cache has no room for the model."
+    CACHE_NOT_READABLE = "CacheNotReadable", "Files of the cache cannot be read or written by the pods' user."
+    CACHE_NOT_SHAREABLE = "CacheNotShareable", "The access mode of the claim lets no second pod mount it."
+    CACHE_ON_OTHER_NODE = (
+        "CacheOnOtherNode",
+        "The volume of the cache is on a node that cannot take the pod.",
+    )
     CACHE_UNBOUND = "CacheUnbound", "The claim of the cache has no volume yet, or does not exist."
     CHILD_REJECTED = (
         "ChildRejected",
@@ -26,9 +34,12 @@ class Reason(StrEnum):
     )
     CRASH_LOOPING = "CrashLooping", "The container ends again and again; the message holds its last words."
     EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
+    GATED_MODEL = "GatedModel", "The model is gated, and the token has no access to it."
+    HUB_UNREACHABLE = "HubUnreachable", "The hub does not answer; it is tried again."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
+    MODEL_NOT_FOUND = "ModelNotFound", "The hub knows no such model or revision, or hides it from the token."
     MOUNT_FAILED = (
         "MountFailed",
         "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
@@ -36,6 +47,8 @@ class Reason(StrEnum):
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
     OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
     PAUSED = "Paused", "`spec.paused` is true: nothing is changed but the status."
+    PREFETCHING = "Prefetching", "The model is being downloaded into the cache; there are no pods of it yet."
+    PREFETCH_FAILED = "PrefetchFailed", "The cache could not be filled; the message holds the last words."
     ROLLOUT_FAILED = (
         "RolloutFailed",
         "No pod of the revision asked for became ready in time; the message holds the cause.",
@@ -47,12 +60,32 @@ class Reason(StrEnum):
     )
     SERVING = "Serving", "Every replica serves the revision asked for."
     SUSPENDED = "Suspended", "The server has been scaled to 0."
+    UNAUTHORIZED = "Unauthorized", "The hub does not take the token."
     UNSCHEDULABLE = "Unschedulable", "No node takes the pod; the message holds the scheduler's words."
+    WAITING_FOR_ACCELERATORS = (
+        "WaitingForAccelerators",
+        "No node has as many free cards as the pod needs; the message holds the scheduler's words.",
+    )
     WARMING_UP = "WarmingUp", "The container runs and loads the model; it does not answer yet."
 
 
-ORDINARY = frozenset({Reason.PAUSED, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP})
+ORDINARY = frozenset(
+    {
+        *(Reason.CACHED, Reason.PAUSED, Reason.PREFETCHING, Reason.ROLLING_OUT, Reason.SERVING),
+        *(Reason.SUSPENDED, Reason.WARMING_UP),
+    }
+)
 """Reasons that come and go while all is well; the others are Warnings among the Events."""
+
+
+PREFETCH_REASONS = {
+    reason.value: reason
+    for reason in (
+        *(Reason.CACHE_FULL, Reason.CACHE_NOT_READABLE, Reason.GATED_MODEL, Reason.HUB_UNREACHABLE),
+        *(Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED),
+    )
+}
+"""Reasons that the program of the prefetch gives (podscripts/prefetch.py), by their words."""
 
 
 class StalledError(Exception):

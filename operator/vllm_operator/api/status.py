@@ -43,6 +43,8 @@ class VLLMServerStatus(Model):
     """Precision of the weights as they are served, where it is a known one."""
     image: str | None = None
     """Image of the revision asked for."""
+    model_revision: str | None = None
+    """Commit of the model that the cache holds, where a prefetch has filled it."""
     refresh_available: bool | None = None
     """Whether the present operator would make other pods than those that its record keeps: change
     `spec.rollout.refresh` to take them."""

@@ -91,6 +91,9 @@ class VLLMServerSpec(PodFields):
     """Settings of a server on Gaudi cards."""
     cache: Cache
     """Where the weights are kept. It is mounted at `/data`."""
+    prefetch: bool = True
+    """Fill the cache by a Job of its own before pods start, so that no card idles during a download, and only
+    that Job has the token and asks the hub. A model below `/data` needs none."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
     """Pods that serve. 0 suspends the server and keeps its cache."""
     service: Service = Service()

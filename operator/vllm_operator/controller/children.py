@@ -6,18 +6,21 @@ import time
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
+from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref, Target
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.controller import facts
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError, WaitingError, rejected
 from vllm_operator.controller.store import Key, Store
-from vllm_operator.desired.canonical import digest
+from vllm_operator.desired.canonical import IMMUTABLE, digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.server import Desired, basis, desired, superfluous
 
 COLLECTION_SECONDS = 5.0
 """After which to look whether the children of an earlier server of the same name are gone."""
+
+PODS_OF = ("Job", "Deployment")
+"""Kinds of which other controllers make pods."""
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +30,7 @@ class Wanted:
     """What should be, as far as it must be remembered to see that it is."""
 
     basis: Hashable
-    record: str
-    image: str
-    refresh_available: bool
+    target: Target
     digests: tuple[tuple[Ref, bytes], ...]
 
 
@@ -63,8 +64,8 @@ class Children:
         target = desired(observed, self._defaults)
         if observed.server.spec.paused:
             _check_nothing_to_do(observed, target)
-        *others, deployment = target.manifests
-        # The Deployment comes last: its template is in a record by then, and its cache and account exist.
+        # What makes pods comes last: by then a template is in a record, and cache and account exist.
+        others = [manifest for manifest in target.manifests if manifest["kind"] not in PODS_OF]
         results = await asyncio.gather(
             *(self._ensure(key, observed, m) for m in others), return_exceptions=True
         )
@@ -72,19 +73,18 @@ class Children:
         for ref, failure in failures.items():
             if not (ref in observed.children and _is_rejection(failure)):
                 raise failure
-        if await self._ensure(key, observed, deployment):
-            self._deployed_at[key] = time.monotonic()
+        for manifest in target.manifests:
+            if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest):
+                self._deployed_at[key] = time.monotonic()
         # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
         if failures:
             raise next(iter(failures.values()))
         # The basis is what was looked at. What has changed since, by us or others, is looked at next time.
         wanted = Wanted(
             basis=basis(observed),
-            record=target.record,
-            image=target.image,
-            refresh_available=target.refresh_available,
+            target=target.target,
             digests=tuple(
-                (_ref(m), digest(m)) for m in target.manifests if m["kind"] != "ControllerRevision"
+                (_ref(m), _digest(m)) for m in target.manifests if m["kind"] != "ControllerRevision"
             ),
         )
         self._wanted[key] = wanted
@@ -94,7 +94,7 @@ class Children:
         """Delete children that nobody needs any more. Raises ApiError."""
         if observed.server.spec.paused:
             return
-        for old in superfluous(observed, {ref for ref, _ in wanted.digests}, wanted.record):
+        for old in superfluous(observed, {ref for ref, _ in wanted.digests}, wanted.target):
             await self._cluster.delete((old.kind, old.name), key.namespace, old.uid)
             self._store.forget(key, (old.kind, old.name), old.uid)
 
@@ -114,7 +114,7 @@ class Children:
                 if isinstance(child, RecordFacts):
                     raise ApiError(409, f"record {ref[1]} was there already: its template counts, not ours")
             _check_ours(child, observed)
-            if child.deleting or child.digest == digest(manifest):
+            if child.deleting or child.digest == _digest(manifest):
                 return False
             log.info("%s/%s: %s %s differs from what should be", key.namespace, key.name, *ref)
             self._store.see(ref[0], await self._apply(manifest, child.uid))
@@ -141,6 +141,10 @@ def _ref(manifest: Manifest) -> Ref:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
+def _digest(manifest: Manifest) -> bytes:
+    return b"" if manifest["kind"] in IMMUTABLE else digest(manifest)
+
+
 def _is_rejection(failure: BaseException) -> bool:
     return isinstance(failure, StalledError) and failure.reason == Reason.CHILD_REJECTED
 
@@ -148,7 +152,7 @@ def _is_rejection(failure: BaseException) -> bool:
 def _check_nothing_to_do(observed: Observed, target: Desired) -> None:
     """Raise StalledError(Paused) if there is a child to make or to change."""
     live = {ref: child.digest for ref, child in observed.children.items()}
-    waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != digest(m)]
+    waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != _digest(m)]
     if waiting:
         name, namespace = observed.server.name, observed.server.namespace
         resume = f'kubectl -n {namespace} patch vllm {name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''

@@ -5,11 +5,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllm_operator.api.meta import GROUP
-from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, PodFacts, RecordFacts
+from vllm_operator.api.observed import (
+    Child,
+    ClaimFacts,
+    DeploymentFacts,
+    JobFacts,
+    PodFacts,
+    RecordFacts,
+    Source,
+)
 from vllm_operator.api.quantity import canonical
 from vllm_operator.api.vllmserver import KIND
 from vllm_operator.desired import names
-from vllm_operator.desired.canonical import digest, owned
+from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
 from vllm_operator.desired.records import pack
 
 Body = Mapping[str, Any]
@@ -51,13 +59,14 @@ def child(kind: str, body: Body) -> Child:
         # Whatever its labels say, an object that something else controls is no server's.
         "server": server_of(body) if controller.get("kind", KIND) == KIND else None,
         "deleting": "deletionTimestamp" in metadata,
-        # A record never changes, and carries a whole template: it is known by its name alone.
-        "digest": b"" if kind == "ControllerRevision" else digest(owned(body, names.FIELD_MANAGER)),
+        "digest": b"" if kind in IMMUTABLE else digest(owned(body, names.FIELD_MANAGER)),
     }
     if kind == "Deployment":
         return DeploymentFacts(**common, **_deployment(body))
     if kind == "PersistentVolumeClaim":
         return ClaimFacts(**common, **_claim(body))
+    if kind == "Job":
+        return JobFacts(**common, **_job(body))
     if kind == "ControllerRevision":
         return RecordFacts(**common, **_record(body))
     return Child(**common)
@@ -110,19 +119,37 @@ def _record(body: Body) -> dict[str, Any]:
         "revision": body["revision"],
         "default_image": inputs.get("image") if pinned else None,
         "default_engine": inputs.get("engine") if pinned else None,
-        "refresh": inputs.get("spec", {}).get("rollout", {}).get("refresh"),
+        "source": _source(inputs.get("spec", {})),
+        "commit": inputs.get("commit"),
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
+    }
+
+
+def _source(spec: Body) -> Source:
+    model, cache, rollout = (spec.get(part) or {} for part in ("model", "cache", "rollout"))
+    return model.get("name", ""), model.get("revision"), cache.get("claimName"), rollout.get("refresh")
+
+
+def _job(body: Body) -> dict[str, Any]:
+    conditions = {c["type"]: c for c in (body.get("status") or {}).get("conditions") or ()}
+    failed = conditions.get("Failed", {})
+    return {
+        "created_at": body["metadata"]["creationTimestamp"],
+        "succeeded": conditions.get("Complete", {}).get("status") == "True",
+        "failed": f"{failed['reason']}: {failed['message']}" if failed.get("status") == "True" else "",
     }
 
 
 def pod(body: Body) -> PodFacts:
     """The facts of a pod."""
     metadata, status = body["metadata"], body.get("status") or {}
+    labels = metadata.get("labels") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
     container: Body = next(
-        (c for c in status.get("containerStatuses") or () if c["name"] == names.CONTAINER), {}
+        (c for c in status.get("containerStatuses") or () if c["name"] in (names.CONTAINER, names.PREFETCH)),
+        {},
     )
     state, last = container.get("state") or {}, container.get("lastState") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
@@ -131,7 +158,8 @@ def pod(body: Body) -> PodFacts:
     return PodFacts(
         name=metadata["name"],
         uid=metadata["uid"],
-        record=(metadata.get("labels") or {}).get(names.RECORD),
+        record=labels.get(names.RECORD),
+        job=labels.get(names.JOB),
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
         failure=": ".join(filter(None, failure)),
@@ -142,5 +170,6 @@ def pod(body: Body) -> PodFacts:
         started_at=(state.get("running") or {}).get("startedAt") or "",
         exit_code=ended.get("exitCode"),
         end_reason=ended.get("reason", ""),
+        ended_at=ended.get("finishedAt") or "",
         last_words=_TOKEN.sub("hf_***", ended.get("message") or ended.get("reason") or ""),
     )

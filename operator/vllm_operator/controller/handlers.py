@@ -18,8 +18,10 @@ from vllm_operator.controller.workqueue import Priority, WorkQueue
 from vllm_operator.desired import names
 
 CHILDREN = {
+    "ConfigMap": ("v1", "configmaps"),
     "ControllerRevision": ("apps", "v1", "controllerrevisions"),
     "Deployment": ("apps", "v1", "deployments"),
+    "Job": ("batch", "v1", "jobs"),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "Pod": ("v1", "pods"),

@@ -8,7 +8,7 @@ from vllm_operator.api.meta import API_VERSION, InvalidObjectError
 from vllm_operator.api.observed import ClaimFacts, Observed
 from vllm_operator.api.reasons import ORDINARY, StalledError
 from vllm_operator.api.status import Condition, VLLMServerStatus
-from vllm_operator.controller import facts, mounts, outcome
+from vllm_operator.controller import events, facts, outcome
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError, WaitingError
@@ -78,15 +78,8 @@ class Reconciler:
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
-        mount_failures, again = await mounts.look(self._cluster, key.namespace, seen.pods, now)
-        status = judge(
-            replace(seen, mount_failures=mount_failures),
-            record=wanted.record,
-            image=wanted.image,
-            refresh_available=wanted.refresh_available,
-            previous=entry.transitions,
-            now=_text(now),
-        )
+        said, again = await events.look(self._cluster, key.namespace, seen, now)
+        status = judge(replace(seen, events=said), wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         return again
 

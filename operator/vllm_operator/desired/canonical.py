@@ -23,6 +23,10 @@ def encode(value: Any) -> str:
     return _NOT_IN_YAML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+IMMUTABLE = frozenset({"ControllerRevision", "Job"})
+"""Kinds whose objects are never changed by us: they are known by their names alone."""
+
+
 def digest(manifest: Mapping[str, Any]) -> bytes:
     """Digest of what a manifest, or the projection of a live object, says of the fields that it has."""
     text = json.dumps(_normal(_body(manifest)), sort_keys=True, ensure_ascii=False)

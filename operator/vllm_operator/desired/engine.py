@@ -1,5 +1,6 @@
 """Arguments and environment of vLLM, from a spec and the profile of its engine."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from vllm_operator.api.quantity import in_bytes
@@ -9,14 +10,15 @@ from vllm_operator.desired.defaults import Image
 from vllm_operator.desired.profile import Profile
 
 
-def arguments(spec: VLLMServerSpec, profile: Profile) -> list[str]:
+def arguments(spec: VLLMServerSpec, profile: Profile, commit: str | None) -> list[str]:
     """The words after `vllm serve`.
 
     Raises StalledError(InvalidForEngine) for what the engine does not know.
     """
     flags: list[tuple[str, str, str]] = []
-    if spec.model.revision is not None:
-        flags.append(("spec.model.revision", "--revision", spec.model.revision))
+    revision = commit or spec.model.revision
+    if revision is not None:
+        flags.append(("spec.model.revision", "--revision", revision))
     flags += [
         ("spec.service", "--host", "0.0.0.0"),  # noqa: S104 - a pod is reached from outside
         ("spec.service", "--port", str(names.PORT)),
@@ -64,9 +66,32 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def environment(spec: VLLMServerSpec, image: Image) -> list[dict[str, Any]]:
-    """The container's environment, in the form of a pod."""
+def environment(spec: VLLMServerSpec, image: Image, commit: str | None) -> list[dict[str, Any]]:
+    """The environment of the vLLM container, in the form of a pod.
+
+    With a commit the cache is filled: no hub is asked, and no token is given.
+    """
     variables = {
+        **_common(),
+        # Compiled code is kept beside the weights; a given claim may not be ours to write to.
+        "VLLM_CACHE_ROOT": f"{names.HOME if spec.cache.claim_name else names.DATA}/.cache/vllm",
+        "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.warmup.timeout_seconds),
+        "VLLM_NO_USAGE_STATS": "1",
+        **devices.environment(spec, image),
+        **_proxies(spec),
+    }
+    if commit is not None or spec.model.offline:
+        variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return [*_entries(variables), *([] if commit else _hub(spec)), *_extra(spec)]
+
+
+def prefetch_environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+    """The environment of the prefetch container, in the form of a pod."""
+    return [*_entries({**_common(), **_proxies(spec)}), *_hub(spec), *_extra(spec)]
+
+
+def _common() -> dict[str, str]:
+    return {
         "HOME": names.HOME,
         # torch looks for a user name, and uid 1000 has none in the image.
         "USER": names.CONTAINER,
@@ -74,37 +99,39 @@ def environment(spec: VLLMServerSpec, image: Image) -> list[dict[str, Any]]:
         "TMPDIR": "/tmp",  # noqa: S108 - an emptyDir of the pod's own
         "XDG_CACHE_HOME": f"{names.HOME}/.cache",
         "HF_HOME": names.DATA,
-        # Compiled code is kept beside the weights; a given claim may not be ours to write to.
-        "VLLM_CACHE_ROOT": f"{names.HOME if spec.cache.claim_name else names.DATA}/.cache/vllm",
-        "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.warmup.timeout_seconds),
-        "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
-        **devices.environment(spec, image),
-        **_hub(spec),
     }
-    entries: list[dict[str, Any]] = [
-        {"name": name, "value": literal(value)} for name, value in variables.items()
-    ]
+
+
+def _entries(variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": literal(value)} for name, value in variables.items()]
+
+
+def _hub(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+    """What it takes to ask a hub."""
+    entries = []
+    if spec.model.hub_endpoint is not None:
+        entries += _entries({"HF_ENDPOINT": spec.model.hub_endpoint})
     token = spec.model.token_secret_ref
     if token is not None:
         source = {"secretKeyRef": {"name": token.name, "key": token.key}}
         entries.append({"name": "HF_TOKEN", "valueFrom": source})
+    return entries
+
+
+def _proxies(spec: VLLMServerSpec) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for name, value in (spec.proxy.model_dump(exclude_none=True) if spec.proxy else {}).items():
+        # Some libraries read the one spelling and some the other.
+        variables |= {name: value, name.upper(): value}
+    return variables
+
+
+def _extra(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+    entries = []
     for variable in spec.extra_env or ():
         entry = variable.model_dump(by_alias=True, exclude_none=True)
         if variable.value is not None:
             entry["value"] = literal(variable.value)
         entries.append(entry)
     return entries
-
-
-def _hub(spec: VLLMServerSpec) -> dict[str, str]:
-    variables = {}
-    if spec.model.hub_endpoint is not None:
-        variables["HF_ENDPOINT"] = spec.model.hub_endpoint
-    if spec.model.offline:
-        variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    proxies = spec.proxy.model_dump(exclude_none=True) if spec.proxy else {}
-    for name, value in proxies.items():
-        # Some libraries read the one spelling and some the other.
-        variables |= {name: value, name.upper(): value}
-    return variables

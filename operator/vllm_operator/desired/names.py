@@ -10,6 +10,10 @@ RECORD = f"{GROUP}/record"
 COMPONENT = "app.kubernetes.io/component"
 
 CONTAINER = "vllm"
+PREFETCH = "prefetch"
+"""Component and container of the prefetch Job."""
+JOB = "batch.kubernetes.io/job-name"
+"""Label by which the Job controller marks a Job's pods."""
 PORT = 8000
 """Port on which the container listens."""
 DATA = "/data"
@@ -22,13 +26,14 @@ def selector(name: str) -> dict[str, str]:
     return {SERVER: name, COMPONENT: "server"}
 
 
-def labels(name: str) -> dict[str, str]:
+def labels(name: str, component: str = "server") -> dict[str, str]:
     """Labels of every child of a server."""
     return {
         "app.kubernetes.io/name": "vllm",
         "app.kubernetes.io/instance": name,
         MANAGED_BY: FIELD_MANAGER,
         **selector(name),
+        COMPONENT: component,
     }
 
 
@@ -55,6 +60,16 @@ def disruption_budget(name: str) -> str:
 def claim(server: VLLMServer) -> str:
     """Name of the claim that holds a server's cache."""
     return server.spec.cache.claim_name or f"{server.name}-cache"
+
+
+def prefetch_job(name: str, digest: str) -> str:
+    """Name of the Job that fills a server's cache."""
+    return f"{name}-{PREFETCH}-{digest}"
+
+
+def prefetch_script(name: str) -> str:
+    """Name of the ConfigMap with the program of a server's prefetch Job."""
+    return f"{name}-{PREFETCH}"
 
 
 def record(name: str, digest: str) -> str:

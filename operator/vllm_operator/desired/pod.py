@@ -4,9 +4,8 @@ from typing import Any
 
 from vllm_operator.api.observed import Manifest
 from vllm_operator.api.vllmserver import VLLMServer, VLLMServerSpec
-from vllm_operator.desired import devices, engine, names
+from vllm_operator.desired import devices, engine, names, profile
 from vllm_operator.desired.defaults import Defaults
-from vllm_operator.desired.profile import Profile
 from vllm_operator.desired.records import Inputs
 from vllm_operator.desired.render import render
 
@@ -19,8 +18,16 @@ TEARDOWN_SECONDS = 30
 STARTUP_PERIOD_SECONDS = 10
 
 
-def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile, defaults: Defaults) -> Manifest:
-    """The pod template of a server."""
+def check_engine(server: VLLMServer, inputs: Inputs) -> None:
+    """Raise StalledError(InvalidForEngine) if the engine cannot do what a server asks for."""
+    engine.arguments(server.spec, profile.of(inputs.image, server.spec.device), inputs.commit)
+
+
+def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Manifest:
+    """The pod template of a server.
+
+    Raises StalledError(InvalidForEngine).
+    """
     spec = server.spec
     return render(
         "pod",
@@ -35,12 +42,12 @@ def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile, de
         grace_seconds=PRE_STOP_SECONDS + spec.rollout.drain_seconds + TEARDOWN_SECONDS,
         image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
         user=USER,
-        fs_group=spec.cache.fs_group or (None if spec.cache.claim_name else USER),
+        fs_group=fs_group(server),
         container=names.CONTAINER,
         image=inputs.image.image,
         image_pull_policy=spec.image_pull_policy,
-        args=engine.arguments(spec, engine_profile),
-        env=engine.environment(spec, inputs.image),
+        args=engine.arguments(spec, profile.of(inputs.image, spec.device), inputs.commit),
+        env=engine.environment(spec, inputs.image, inputs.commit),
         port=names.PORT,
         resources=devices.resources(spec),
         # Pod Security `restricted` lets no container add it.
@@ -54,6 +61,12 @@ def pod_template(server: VLLMServer, inputs: Inputs, engine_profile: Profile, de
         shm_size=spec.shm_size or devices.SHM_SIZE[spec.device],
         chat_template=_chat_template(spec),
     )
+
+
+def fs_group(server: VLLMServer) -> int | None:
+    """Group that the kubelet makes the owner of the cache's files, or None to leave them as they are."""
+    cache = server.spec.cache
+    return cache.fs_group or (None if cache.claim_name else USER)
 
 
 def placement(server: VLLMServer, defaults: Defaults) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.desired.defaults import Image
 
 _FOLDER = files("vllm_operator.desired.profiles")
 
@@ -95,6 +96,12 @@ def known() -> tuple[str, ...]:
     return tuple(
         sorted(item.name.removesuffix(".toml") for item in _FOLDER.iterdir() if item.name.endswith(".toml"))
     )
+
+
+def of(image: Image, device: str) -> Profile:
+    """The profile of the engine in an image. Raises StalledError(InvalidForEngine)."""
+    family, version = image.engine.split()
+    return find(family, version, device)
 
 
 def find(family: str, version: str, device: str) -> Profile:

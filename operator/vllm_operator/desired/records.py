@@ -15,7 +15,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from vllm_operator.api.meta import Model
-from vllm_operator.api.observed import Manifest, Observed, RecordFacts
+from vllm_operator.api.observed import Manifest, Observed, RecordFacts, Source
+from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import encode
 from vllm_operator.desired.defaults import Defaults, Image
@@ -30,6 +31,9 @@ _NOT_IN_PODS: dict[str, Any] = {
     "cache": {"size", "storage_class_name", "access_modes", "retention"},
 }
 
+# Once the cache is filled, pods ask no hub.
+_OF_THE_PREFETCH: dict[str, Any] = {"model": {"token_secret_ref", "hub_endpoint"}}
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -40,30 +44,44 @@ class Inputs:
     image: Image
     pinned: bool
     """Whether the image is the operator's default as it was when this server first used it."""
+    commit: str | None
+    """Commit of the model, where a prefetch has found it."""
 
 
-def inputs(observed: Observed, defaults: Defaults) -> Inputs:
+def image(observed: Observed, defaults: Defaults) -> tuple[Image, bool]:
+    """The image of a server and its engine, and whether it is the operator's default."""
+    spec = observed.server.spec
+    if spec.image is not None and spec.engine is not None:
+        return Image(spec.image, f"{spec.engine.family} {spec.engine.version}"), False
+    return _pinned(observed) or defaults.images[spec.device], True
+
+
+def source(server: VLLMServer) -> Source:
+    """What a server's cache is to be filled from."""
+    spec = server.spec
+    return spec.model.name, spec.model.revision, spec.cache.claim_name, spec.rollout.refresh
+
+
+def inputs(server: VLLMServer, image: Image, *, pinned: bool, commit: str | None) -> Inputs:
     """The inputs of a server's pods.
 
     Defaults of fields are left out, so that a field that a later operator adds changes no hash.
     """
-    spec = observed.server.spec
-    if spec.image is not None and spec.engine is not None:
-        image, is_default = Image(spec.image, f"{spec.engine.family} {spec.engine.version}"), False
-    else:
-        image, is_default = _pinned(observed) or defaults.images[spec.device], True
     values: dict[str, Any] = {
-        "spec": _dump(spec),
+        "spec": _dump(server.spec, cached=commit is not None),
         "image": image.image,
         "engine": image.engine,
-        "defaultImage": is_default,
+        "defaultImage": pinned,
     }
+    if commit is not None:
+        values["commit"] = commit
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return Inputs(values, hashlib.sha256(text.encode()).hexdigest()[:10], image, is_default)
+    return Inputs(values, hashlib.sha256(text.encode()).hexdigest()[:10], image, pinned, commit)
 
 
-def _dump(spec: Model) -> dict[str, Any]:
-    fields = spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=_NOT_IN_PODS)
+def _dump(spec: Model, *, cached: bool) -> dict[str, Any]:
+    exclude = {**_NOT_IN_PODS, **_OF_THE_PREFETCH} if cached else _NOT_IN_PODS
+    fields = spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=exclude)
     if not fields.get("rollout"):
         fields.pop("rollout", None)  # a deadline alone is as good as nothing
     return fields
@@ -75,7 +93,7 @@ _FAMILIES = {"cpu": "vllm", "gaudi": "vllm-gaudi"}
 def _pinned(observed: Observed) -> Image | None:
     """The default image as it was when this server first used it, unless a refresh was asked for since."""
     for record in reversed(observed.records):
-        if record.refresh != observed.server.spec.rollout.refresh:
+        if record.source[-1] != observed.server.spec.rollout.refresh:
             return None
         image, engine = record.default_image, record.default_engine
         if image and engine and engine.split()[0] == _FAMILIES[observed.server.spec.device]:

@@ -1,22 +1,23 @@
 """The children of a VLLMServer."""
 
-from collections.abc import Collection, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, replace
 
-from vllm_operator.api.meta import API_VERSION
-from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
+from vllm_operator.api.observed import Child, Manifest, Observed, Prefetch, RecordFacts, Ref, Target
 from vllm_operator.api.quantity import exact
-from vllm_operator.api.vllmserver import KIND, VLLMServer
-from vllm_operator.desired import devices, names, profile, records
+from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.desired import devices, names, prefetch, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
-from vllm_operator.desired.pod import pod_template
+from vllm_operator.desired.metadata import metadata
+from vllm_operator.desired.pod import check_engine, pod_template
 from vllm_operator.desired.records import Inputs
 from vllm_operator.desired.render import render
 
 PROGRESS_MARGIN_SECONDS = 1800
 """Added to the startup budget before a rollout counts as stuck: scheduling, volumes, the image."""
+PREFETCH_KINDS = frozenset({"ConfigMap", "Job"})
+"""Kinds that are of use only while the cache is being filled."""
 OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
 """Kinds of which a server may have had a child that it no longer wants."""
 
@@ -25,48 +26,67 @@ OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
 class Desired:
     """What should be."""
 
-    record: str
-    """Digest of the inputs; the pods carry it as a label."""
-    image: str
+    target: Target
     manifests: tuple[Manifest, ...]
-    refresh_available: bool
-    """Whether the present operator would make another template, or take another default image."""
 
 
-def desired(observed: Observed, defaults: Defaults) -> Desired:
+def desired(observed: Observed, defaults: Defaults, commit: str | None = None) -> Desired:
     """Everything that should be for a server, in the order in which it is to be applied.
 
-    Raises StalledError(InvalidForEngine) when the engine cannot do what the spec asks for.
+    `commit` stands for what the prefetch has yet to find. Raises StalledError(InvalidForEngine) when the
+    engine cannot do what the spec asks for.
     """
     server = observed.server
     devices.check_recipes(observed)
-    inputs = records.inputs(observed, defaults)
-    family, version = inputs.image.engine.split()
-    engine_profile = profile.find(family, version, server.spec.device)
-    name = names.record(server.name, inputs.digest)
-    recorded = next((record for record in observed.records if record.name == name), None)
-    if recorded:
-        template = records.unpack(recorded.content)
-    else:
-        template = pod_template(server, inputs, engine_profile, defaults)
+    image, pinned = records.image(observed, defaults)
+    wanted = prefetch.find(observed, image)
+    if wanted is not None and commit is not None:
+        wanted = replace(wanted, commit=commit)
+    inputs = records.inputs(server, image, pinned=pinned, commit=wanted.commit if wanted else None)
+    recorded = _record_of(observed, inputs.digest)
+    # A server that an operator without prefetch has made is left as it is.
+    if wanted is not None and wanted.commit is None and recorded is None:
+        return _prefetching(observed, inputs, wanted, defaults)
     manifests = [*_service_account(server), *_claim(observed)]
+    template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)
     if recorded is None:
         manifests.append(_record(observed, inputs, template))
     manifests += [_service(server), *_disruption_budget(observed), _deployment(observed, template)]
-    refreshed = recorded is not None and _is_stale(server, recorded, inputs, defaults)
-    return Desired(inputs.digest, inputs.image.image, tuple(manifests), refreshed)
+    stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
+    return Desired(Target(inputs.digest, image.image, stale, wanted), tuple(manifests))
 
 
-def superfluous(observed: Observed, wanted: Collection[Ref], record: str) -> tuple[Child, ...]:
-    """Children of ours that may be deleted: no manifest wants them any more, or no way back needs them.
-
-    Until a revision is rolled out, pods of the one before may need what only that one wants.
-    """
-    old: list[Child] = [*records.superfluous(observed, record)]
+def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults: Defaults) -> Desired:
+    """What should be until the cache is filled: no pods yet, or those of the revision before."""
+    server = observed.server
+    # What the engine refuses is said before anything is downloaded for it.
+    check_engine(server, inputs)
+    manifests = [*_service_account(server), *_claim(observed), _service(server)]
+    manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
     deployment = observed.deployment
-    if deployment is not None and deployment.rolled_out(record):
-        children = observed.children.items()
+    running = _record_of(observed, deployment.record) if deployment and deployment.record else None
+    if running is not None:
+        manifests += [*_disruption_budget(observed), _deployment(observed, records.unpack(running.content))]
+    return Desired(Target("", inputs.image.image, False, wanted), tuple(manifests))
+
+
+def _record_of(observed: Observed, digest: str) -> RecordFacts | None:
+    name = names.record(observed.server.name, digest)
+    return next((record for record in observed.records if record.name == name), None)
+
+
+def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> tuple[Child, ...]:
+    """Children of ours that may be deleted: no manifest wants them any more, or no way back needs them."""
+    children = observed.children.items()
+    old = [child for ref, child in children if ref[0] in PREFETCH_KINDS and ref not in wanted]
+    if target.record:
+        old += records.superfluous(observed, target.record)
+    deployment = observed.deployment
+    # Until a revision is rolled out, pods of the one before may need what only that one wants.
+    if deployment is not None and deployment.rolled_out(target.record):
         old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
+    if target.prefetch is not None and prefetch.lost(observed, target.prefetch):
+        old.append(observed.children["Job", target.prefetch.job])
     return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)
 
 
@@ -75,9 +95,7 @@ def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, default
         return True
     if recorded.renderer == records.renderer():
         return False
-    family, version = inputs.image.engine.split()
-    engine_profile = profile.find(family, version, server.spec.device)
-    template = pod_template(server, inputs, engine_profile, defaults)
+    template = pod_template(server, inputs, defaults)
     return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
 
 
@@ -90,31 +108,15 @@ def basis(observed: Observed) -> Hashable:
         (claim.size, claim.access_modes) if claim else None,
         _replicas(observed),
         _pods_wanted(observed),
+        prefetch.basis(observed),
     )
-
-
-def _metadata(
-    server: VLLMServer, name: str, *, owned: bool = True, annotations: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    metadata: dict[str, Any] = {
-        "name": name,
-        "namespace": server.namespace,
-        "labels": names.labels(server.name),
-    }
-    if annotations:
-        metadata["annotations"] = annotations
-    if owned:
-        owner = {"apiVersion": API_VERSION, "kind": KIND, "name": server.name, "uid": server.uid}
-        # No blockOwnerDeletion: it needs rights on finalizers.
-        metadata["ownerReferences"] = [{**owner, "controller": True}]
-    return metadata
 
 
 def _service_account(server: VLLMServer) -> list[Manifest]:
     """The account of the pods, unless one was given."""
     if server.spec.service_account_name is not None:
         return []
-    return [render("serviceaccount", metadata=_metadata(server, names.service_account(server.name)))]
+    return [render("serviceaccount", metadata=metadata(server, names.service_account(server.name)))]
 
 
 def _claim(observed: Observed) -> list[Manifest]:
@@ -128,7 +130,7 @@ def _claim(observed: Observed) -> list[Manifest]:
     return [
         render(
             "persistentvolumeclaim",
-            metadata=_metadata(server, names.claim(server), owned=cache.retention == "Delete"),
+            metadata=metadata(server, names.claim(server), owned=cache.retention == "Delete"),
             access_modes=cache.access_modes or ["ReadWriteOnce"],
             storage_class_name=cache.storage_class_name,
             size=size,
@@ -140,7 +142,7 @@ def _service(server: VLLMServer) -> Manifest:
     service = server.spec.service
     return render(
         "service",
-        metadata=_metadata(server, names.service(server.name), annotations=service.annotations),
+        metadata=metadata(server, names.service(server.name), annotations=service.annotations),
         type=service.type,
         selector=names.selector(server.name),
         port=service.port,
@@ -155,7 +157,7 @@ def _disruption_budget(observed: Observed) -> list[Manifest]:
     return [
         render(
             "poddisruptionbudget",
-            metadata=_metadata(server, names.disruption_budget(server.name)),
+            metadata=metadata(server, names.disruption_budget(server.name)),
             selector=names.selector(server.name),
         )
     ]
@@ -165,7 +167,7 @@ def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
     newest = observed.records[-1].revision if observed.records else 0
     manifest = render(
         "controllerrevision",
-        metadata=_metadata(observed.server, names.record(observed.server.name, inputs.digest)),
+        metadata=metadata(observed.server, names.record(observed.server.name, inputs.digest)),
         revision=newest + 1,
         inputs=inputs.values,
         renderer=records.renderer(),
@@ -179,7 +181,7 @@ def _deployment(observed: Observed, template: Manifest) -> Manifest:
     surges = _surges(observed)
     manifest = render(
         "deployment",
-        metadata=_metadata(server, names.deployment(server.name)),
+        metadata=metadata(server, names.deployment(server.name)),
         replicas=_replicas(observed),
         progress_deadline_seconds=(
             server.spec.rollout.progress_deadline_seconds

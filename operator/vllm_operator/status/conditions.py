@@ -33,19 +33,22 @@ class Transition:
 
 def conditions(
     verdict: Verdict,
-    available: Verdict,
+    facts: Mapping[str, Verdict | None],
     *,
     generation: int,
     previous: Mapping[str, Transition],
     now: str,
 ) -> list[Condition]:
-    """The conditions of a resource; `now` (RFC 3339, UTC) dates those whose status is new."""
+    """The conditions of a resource: of its readiness, and of facts by their type (None: not told).
+
+    `now` (RFC 3339, UTC) dates those whose status is new.
+    """
     said: list[tuple[str, bool, Verdict]] = [("Ready", verdict.ready, verdict)]
     if verdict.stalled:
         said.append(("Stalled", True, verdict))
     elif not verdict.ready:
         said.append(("Reconciling", True, verdict))
-    said.append(("Available", available.ready, available))
+    said += [(kind, fact.ready, fact) for kind, fact in facts.items() if fact is not None]
     result = []
     for kind, is_true, why in said:
         status: Literal["True", "False"] = "True" if is_true else "False"

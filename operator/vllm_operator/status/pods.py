@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from vllm_operator.api.gaudi import CARD
 from vllm_operator.api.reasons import Reason
 from vllm_operator.desired import names
 from vllm_operator.status.conditions import Verdict
@@ -18,6 +19,10 @@ NOT_CREATED_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerE
 """Reasons for which the kubelet cannot make a container (pkg/kubelet/kuberuntime/kuberuntime_container.go,
 pkg/kubelet/container/sync_result.go)."""
 OOM_KILLED = "OOMKilled"
+VOLUME_CONFLICT = "volume node affinity conflict"
+"""The scheduler's words (k8s.io/kubernetes v1.36.3, pkg/scheduler/framework/plugins/volumebinding)."""
+MULTI_ATTACH = "Multi-Attach error"
+"""How an Event begins of a volume that another node holds (pkg/volume/util/operationexecutor)."""
 
 
 def cache_unbound(view: View) -> Verdict | None:
@@ -89,15 +94,18 @@ def container_not_created(view: View) -> Verdict | None:
 
 def mount_failed(view: View) -> Verdict | None:
     """The container waits for a volume, and Events say that it cannot be mounted."""
-    pod = view.first(lambda pod: pod.creating_since and pod.name in view.observed.mount_failures)
+    pod = view.first(lambda pod: pod.creating_since and pod.name in view.observed.events)
     if pod is None:
         return None
-    words = view.observed.mount_failures[pod.name]
+    words = view.observed.events[pod.name]
     template = view.server.spec.model.chat_template
     where = f"claim {names.claim(view.server)}"
     if template is not None:
         where += f" and ConfigMap {template.config_map_key_ref.name} (spec.model.chatTemplate)"
     describe = view.kubectl(f"describe pod {pod.name}")
+    if words.startswith(MULTI_ATTACH):
+        message = f"{words}. It is free when the pods there have ended; see {describe}"
+        return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
     message = f"{words}. The pod needs {where}: make what is missing, or correct the field. See {describe}"
     return Verdict(False, Reason.MOUNT_FAILED, message)
 
@@ -149,6 +157,19 @@ def unschedulable(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.unschedulable)
     if pod is None:
         return None
+    if VOLUME_CONFLICT in pod.unschedulable:
+        claim = names.claim(view.server)
+        message = (
+            f"{pod.unschedulable} The volume of claim {claim} is bound to a node that cannot take the pod: free "
+            "that node, change the placement, or name another claim in spec.cache.claimName"
+        )
+        return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
+    if f"Insufficient {CARD}" in pod.unschedulable:
+        message = (
+            f"{pod.unschedulable} Free cards, add nodes, or ask for fewer by spec.tensorParallelSize; who has "
+            "them: `kubectl get pods -A -o wide`"
+        )
+        return Verdict(False, Reason.WAITING_FOR_ACCELERATORS, message)
     message = f"{pod.unschedulable} Free resources, add nodes, or ask for less in spec.resources"
     return Verdict(False, Reason.UNSCHEDULABLE, message)
 

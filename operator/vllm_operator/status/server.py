@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import Observed, Target
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.status import VLLMServerStatus
 from vllm_operator.desired import names
-from vllm_operator.status import pods
+from vllm_operator.status import pods, prefetch
 from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import Check, View
 
@@ -41,7 +41,7 @@ def suspended(view: View) -> Verdict | None:
 def serving(view: View) -> Verdict | None:
     """The Deployment is through with this revision, and somebody answers."""
     deployment = view.deployment
-    if deployment is None or not deployment.wanted_replicas or not deployment.rolled_out(view.record):
+    if deployment is None or not deployment.wanted_replicas or not deployment.rolled_out(view.target.record):
         return None
     message = f"Serves at {names.url(view.server)}/v1"
     return Verdict(True, Reason.SERVING, ". ".join(filter(None, [message, held(view)])))
@@ -89,6 +89,8 @@ READINESS: tuple[Check, ...] = (
 
 def readiness(view: View) -> Verdict:
     """Whether a server is ready, and why."""
+    if view.job:
+        return prefetch.judge(view)
     found = (check(view) for check in READINESS)
     verdict = next((verdict for verdict in found if verdict is not None), None) or rolling_out(view)
     return _paused(view, _overdue(view, verdict))
@@ -125,46 +127,48 @@ def availability(observed: Observed, readiness: Verdict) -> Verdict:
 
 
 def judge(
-    observed: Observed,
-    *,
-    record: str,
-    image: str,
-    refresh_available: bool,
-    previous: Mapping[str, Transition],
-    now: str,
+    observed: Observed, target: Target, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could be made."""
-    status = _status(observed, readiness(View(observed, record)), image, previous, now)
-    return status.model_copy(update={"refresh_available": refresh_available})
+    view = View(observed, target)
+    verdict = readiness(view)
+    facts = {"ModelCached": prefetch.cached(view, verdict)}
+    status = _status(observed, verdict, facts, previous, now)
+    commit = target.prefetch.commit if target.prefetch else None
+    more = {"image": target.image, "refresh_available": target.refresh_available, "model_revision": commit}
+    return status.model_copy(update=more)
 
 
 def judge_blocked(
     observed: Observed, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could not all be made, for the reason in the verdict."""
-    return _status(observed, verdict, None, previous, now)
+    return _status(observed, verdict, {}, previous, now)
 
 
 def judge_invalid(
     generation: int, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of an object that cannot be read."""
-    said = conditions(verdict, verdict, generation=generation, previous=previous, now=now)
+    said = conditions(verdict, {"Available": verdict}, generation=generation, previous=previous, now=now)
     return VLLMServerStatus(observed_generation=generation, conditions=said)
 
 
 def _status(
-    observed: Observed, verdict: Verdict, image: str | None, previous: Mapping[str, Transition], now: str
+    observed: Observed,
+    verdict: Verdict,
+    facts: Mapping[str, Verdict | None],
+    previous: Mapping[str, Transition],
+    now: str,
 ) -> VLLMServerStatus:
     server, deployment = observed.server, observed.deployment
-    available = availability(observed, verdict)
+    facts = {**facts, "Available": availability(observed, verdict)}
     return VLLMServerStatus(
         observed_generation=server.generation,
-        conditions=conditions(verdict, available, generation=server.generation, previous=previous, now=now),
+        conditions=conditions(verdict, facts, generation=server.generation, previous=previous, now=now),
         replicas=deployment.replicas if deployment else 0,
         ready_replicas=deployment.ready_replicas if deployment else 0,
         selector=names.selector_text(server.name),
         url=names.url(server),
         precision="bf16" if server.spec.engine_args.dtype == "bfloat16" else None,
-        image=image,
     )

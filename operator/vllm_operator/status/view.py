@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vllm_operator.api.observed import DeploymentFacts, Observed, PodFacts
+from vllm_operator.api.observed import DeploymentFacts, Observed, PodFacts, Target
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.status.conditions import Verdict
 
@@ -13,8 +13,7 @@ class View:
     """What a check looks at."""
 
     observed: Observed
-    record: str
-    """Digest of the record asked for."""
+    target: Target
 
     @property
     def server(self) -> VLLMServer:
@@ -27,16 +26,32 @@ class View:
         return self.observed.deployment
 
     def pods(self) -> list[PodFacts]:
-        """The pods of the revision asked for that are to stay, in a steady order."""
-        return [pod for pod in self._staying() if not pod.failure]
+        """The pods that are waited for and may still come to serve, or to fill the cache, in a steady order."""
+        return [
+            pod for pod in self._staying() if not (pod.failure or (pod.job and pod.exit_code is not None))
+        ]
 
     def failed(self) -> list[PodFacts]:
-        """The pods of the revision asked for that have failed as a whole; others have taken their places."""
+        """Those of them that have failed as a whole; others have taken their places."""
         return [pod for pod in self._staying() if pod.failure]
 
+    def tries(self) -> list[PodFacts]:
+        """The pods of the prefetch that have ended, the last one last."""
+        ended = (pod for pod in self._staying() if pod.job and pod.exit_code is not None)
+        return sorted(ended, key=lambda pod: pod.ended_at)
+
+    @property
+    def job(self) -> str | None:
+        """Name of the Job that is waited for before there are pods of the revision asked for."""
+        prefetch = self.target.prefetch
+        return prefetch.job if prefetch and not self.target.record else None
+
     def _staying(self) -> list[PodFacts]:
-        pods = (pod for pod in self.observed.pods if pod.record == self.record and not pod.deleting)
+        pods = (pod for pod in self.observed.pods if not pod.deleting and self._is_awaited(pod))
         return sorted(pods, key=lambda pod: pod.name)
+
+    def _is_awaited(self, pod: PodFacts) -> bool:
+        return pod.job == self.job if self.job else pod.record == self.target.record
 
     def first(self, wanted: Callable[[PodFacts], object]) -> PodFacts | None:
         """The first pod of which something holds."""

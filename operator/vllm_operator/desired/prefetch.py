@@ -1,0 +1,168 @@
+"""The prefetch of a server: a Job that resolves the model's revision and fills the cache.
+
+It runs before the pods, so that no card idles during a download, and it is the only pod of a server with
+the token and with the hub. What it has found stands in its termination message, and then in the record.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable
+from importlib.resources import files
+from typing import Any
+
+from vllm_operator.api.observed import JobFacts, Manifest, Observed, Prefetch
+from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.desired import engine, names, pod, records
+from vllm_operator.desired.defaults import Defaults, Image
+from vllm_operator.desired.metadata import metadata
+from vllm_operator.desired.render import render
+
+SCRIPT = "prefetch.py"
+FOLDER = "/etc/vllm-operator"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+RETRIES = 20
+"""Tries of a Job whose hub does not answer: the Job controller waits ever longer between them, for about two
+hours in all."""
+FINAL_EXIT_CODE = 3
+"""The program's way to say that trying again is of no use: see podscripts/prefetch.py."""
+REQUESTS = {"cpu": "1", "memory": "2Gi"}
+"""What a download needs. Without a volume yet, a pod asks for what the server will need: where it lands, the
+volume may be bound, and there the server must fit."""
+
+
+def find(observed: Observed, image: Image) -> Prefetch | None:
+    """The prefetch of a server, or None if it needs none."""
+    spec = observed.server.spec
+    if not spec.prefetch or spec.model.offline or spec.model.name.startswith("/"):
+        return None
+    job = names.prefetch_job(observed.server.name, _digest(observed.server, image))
+    return Prefetch(job, _recorded(observed) or _reported(observed, job))
+
+
+def _recorded(observed: Observed) -> str | None:
+    source = records.source(observed.server)
+    found = [record.commit for record in observed.records if record.source == source and record.commit]
+    return found[-1] if found else None
+
+
+def _reported(observed: Observed, job: str) -> str | None:
+    for pod_ in observed.pods:
+        commit = pod_.report().get("commit") if pod_.job == job and pod_.exit_code == 0 else None
+        if isinstance(commit, str) and COMMIT.fullmatch(commit):
+            return commit
+    return None
+
+
+def lost(observed: Observed, prefetch: Prefetch) -> bool:
+    """Whether the Job has succeeded and its pod, and so its report, is gone."""
+    job = observed.children.get(("Job", prefetch.job))
+    if prefetch.commit is not None or not isinstance(job, JobFacts) or not job.succeeded:
+        return False
+    return not any(pod_.job == prefetch.job for pod_ in observed.pods)
+
+
+def basis(observed: Observed) -> Hashable:
+    """What the prefetch looks at beyond the server, its records and its claim's modes."""
+    if _recorded(observed):
+        return None
+    claim, deployment = observed.claim, observed.deployment
+    return (
+        frozenset((pod_.job, pod_.last_words) for pod_ in observed.pods if pod_.job and pod_.exit_code == 0),
+        claim.phase if claim else None,
+        (deployment.record, deployment.replicas > 0) if deployment else None,
+    )
+
+
+def _digest(server: VLLMServer, image: Image) -> str:
+    """Digest of all that decides the Job: a Job cannot be changed, so another one is made."""
+    fields = {
+        *("image_pull_policy", "image_pull_secrets", "extra_env", "proxy", "node_selector", "tolerations"),
+        *("affinity", "priority_class_name", "service_account_name", "device"),
+    }
+    include: dict[str, Any] = dict.fromkeys(fields, True)
+    include["model"] = {"name", "revision", "token_secret_ref", "hub_endpoint"}
+    include["cache"] = {"claim_name", "fs_group"}
+    include["rollout"] = {"refresh"}
+    include["gaudi"] = {"generation", "runtime_class_name"}
+    deciding = server.spec.model_dump(mode="json", include=include, exclude_none=True, exclude_defaults=True)
+    text = json.dumps([deciding, image.image], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def manifests(observed: Observed, image: Image, job: str, defaults: Defaults) -> list[Manifest]:
+    """The Job and its program.
+
+    Raises StalledError(InvalidForEngine).
+    """
+    server = observed.server
+    script = (files("vllm_operator.podscripts") / SCRIPT).read_text()
+    name = names.prefetch_script(server.name)
+    config_map = render("configmap", metadata=metadata(server, name, component=names.PREFETCH))
+    config_map["data"] = {SCRIPT: script}
+    return [config_map, _job(observed, image, job, defaults)]
+
+
+def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Manifest:
+    server, spec = observed.server, observed.server.spec
+    return render(
+        "job",
+        metadata=metadata(server, name, component=names.PREFETCH),
+        retries=RETRIES,
+        final_exit_code=FINAL_EXIT_CODE,
+        labels={**(spec.pod_labels or {}), **names.labels(server.name, names.PREFETCH)},
+        annotations=spec.pod_annotations,
+        service_account=spec.service_account_name or names.service_account(server.name),
+        image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
+        placement=_placement(observed, defaults),
+        user=pod.USER,
+        fs_group=pod.fs_group(server),
+        container=names.PREFETCH,
+        image=image.image,
+        image_pull_policy=spec.image_pull_policy,
+        command=["python3", f"{FOLDER}/{SCRIPT}"],
+        args=[engine.literal(word) for word in _arguments(server)],
+        env=engine.prefetch_environment(spec),
+        requests=_requests(observed),
+        data=names.DATA,
+        home=names.HOME,
+        folder=FOLDER,
+        claim=names.claim(server),
+        script=names.prefetch_script(server.name),
+    )
+
+
+def _arguments(server: VLLMServer) -> list[str]:
+    model = server.spec.model
+    return [model.name, *(["--revision", model.revision] if model.revision is not None else [])]
+
+
+def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
+    """Where the Job may run: as the server, where cards are, and beside pods that hold the claim."""
+    server = observed.server
+    fields = pod.placement(server, defaults)
+    # It is a single pod: there is nothing to spread.
+    fields.pop("topologySpreadConstraints", None)
+    if server.spec.device == "gaudi" and defaults.gaudi_nodes:
+        # Where it lands a volume may be bound, and there must be cards.
+        fields["nodeSelector"] = {**fields.get("nodeSelector", {}), **defaults.gaudi_nodes}
+    claim, deployment = observed.claim, observed.deployment
+    if deployment and deployment.replicas and not (claim and "ReadWriteMany" in claim.access_modes):
+        beside = {
+            "topologyKey": "kubernetes.io/hostname",
+            "labelSelector": {"matchLabels": names.selector(server.name)},
+        }
+        affinity = fields.setdefault("affinity", {})
+        required = affinity.setdefault("podAffinity", {}).setdefault(
+            "requiredDuringSchedulingIgnoredDuringExecution", []
+        )
+        required.append(beside)
+    return fields
+
+
+def _requests(observed: Observed) -> dict[str, str]:
+    claim, resources = observed.claim, observed.server.spec.resources
+    if claim is not None and claim.phase == "Bound":
+        return REQUESTS
+    asked = {**(resources.limits or {}), **(resources.requests or {})}
+    return {name: asked.get(name, amount) for name, amount in REQUESTS.items()}

@@ -1,0 +1,1 @@
+"""Programs that run inside pods: package data, not imported by the operator."""

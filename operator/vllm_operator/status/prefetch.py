@@ -1,0 +1,101 @@
+"""What is true of a server whose cache is being filled."""
+
+from vllm_operator.api.observed import JobFacts
+from vllm_operator.api.reasons import PREFETCH_REASONS, Reason
+from vllm_operator.desired import names
+from vllm_operator.status import pods
+from vllm_operator.status.conditions import Verdict
+from vllm_operator.status.view import Check, View
+
+
+def _job(view: View) -> JobFacts | None:
+    child = view.observed.children.get(("Job", view.job or ""))
+    return child if isinstance(child, JobFacts) else None
+
+
+def _last_try(view: View) -> tuple[Reason, str] | None:
+    """Why the last try has ended, in the program's words or the container's."""
+    tries = view.tries()
+    if not tries or tries[-1].exit_code == 0:
+        return None
+    last = tries[-1]
+    said = last.report()
+    reason, message = said.get("reason"), said.get("message")
+    if isinstance(reason, str) and isinstance(message, str) and reason in PREFETCH_REASONS:
+        return Reason(reason), message
+    if last.end_reason == pods.OOM_KILLED:
+        return Reason.OUT_OF_MEMORY, f"The container of pod {last.name} used more memory than its node has"
+    words = last.last_words.strip() or "no last words"
+    return Reason.PREFETCH_FAILED, f"The prefetch ended with exit code {last.exit_code}: {words}"
+
+
+def failed(view: View) -> Verdict | None:
+    """The Job has failed for good: somebody must act, and then delete it."""
+    job = _job(view)
+    if job is None or not job.failed:
+        return None
+    reason, message = _last_try(view) or (Reason.PREFETCH_FAILED, job.failed)
+    again = view.kubectl(f"delete job {job.name}")
+    return Verdict(False, reason, f"{message.rstrip('.')}. Then let it be tried again: {again}", stalled=True)
+
+
+def refused(view: View) -> Verdict | None:
+    """The API server refuses the Job's pod: a quota, an admission policy."""
+    words = view.observed.events.get(view.job or "")
+    if not words:
+        return None
+    message = (
+        f"The pod of Job {view.job} is refused: {words}. Lift the limit that it names, or change the spec"
+    )
+    return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
+
+
+def trying_again(view: View) -> Verdict | None:
+    """A try has failed, and the Job controller makes another."""
+    last = _last_try(view)
+    if last is None or view.first(lambda pod: pod.started_at):
+        return None
+    reason, message = last
+    return Verdict(False, reason, f"{message.rstrip('.')}. It is tried again")
+
+
+CHECKS: tuple[Check, ...] = (
+    failed,
+    refused,
+    pods.cache_unbound,
+    pods.image_pull_failed,
+    pods.secret_not_found,
+    pods.container_not_created,
+    pods.mount_failed,
+    pods.evicted,
+    pods.unschedulable,
+    trying_again,
+)
+
+
+def prefetching(view: View) -> Verdict:
+    """The model is being downloaded: what is left to say when no check has answered."""
+    claim, job = names.claim(view.server), view.job
+    pod = view.first(lambda pod: pod.started_at)
+    since = f" since {pod.started_at}" if pod else ""
+    message = (
+        f"Job {job} downloads the model into claim {claim}{since}. See {view.kubectl(f'logs -f job/{job}')}"
+    )
+    return Verdict(False, Reason.PREFETCHING, message)
+
+
+def judge(view: View) -> Verdict:
+    """Why the cache is not filled yet."""
+    found = (check(view) for check in CHECKS)
+    return next((verdict for verdict in found if verdict is not None), None) or prefetching(view)
+
+
+def cached(view: View, readiness: Verdict) -> Verdict | None:
+    """Whether the cache holds the model; None for a server that needs no prefetch."""
+    prefetch = view.target.prefetch
+    if prefetch is None:
+        return None
+    if prefetch.commit is None:
+        return Verdict(False, readiness.reason, readiness.message)
+    message = f"Claim {names.claim(view.server)} holds commit {prefetch.commit}"
+    return Verdict(True, Reason.CACHED, message)
