@@ -84,7 +84,7 @@ def _digest(server: VLLMServer, image: Image) -> str:
     include["model"] = {"name", "revision", "token_secret_ref", "hub_endpoint"}
     include["cache"] = {"claim_name", "fs_group"}
     include["rollout"] = {"refresh"}
-    include["gaudi"] = {"generation", "runtime_class_name"}
+    include["gaudi"] = {"generation"}
     deciding = server.spec.model_dump(mode="json", include=include, exclude_none=True, exclude_defaults=True)
     text = json.dumps([deciding, image.image], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
@@ -141,8 +141,10 @@ def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
     """Where the Job may run: as the server, where cards are, and beside pods that hold the claim."""
     server = observed.server
     fields = pod.placement(server, defaults)
-    # It is a single pod: there is nothing to spread.
-    fields.pop("topologySpreadConstraints", None)
+    # It is a single pod, so there is nothing to spread. And Intel's runtime would show it cards that it did not
+    # ask for: its images say HABANA_VISIBLE_DEVICES=all.
+    for field in ("topologySpreadConstraints", "runtimeClassName"):
+        fields.pop(field, None)
     if server.spec.device == "gaudi" and defaults.gaudi_nodes:
         # Where it lands a volume may be bound, and there must be cards.
         fields["nodeSelector"] = {**fields.get("nodeSelector", {}), **defaults.gaudi_nodes}

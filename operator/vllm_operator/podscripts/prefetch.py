@@ -1,0 +1,1 @@
+"""Placeholder until the branch prefetch is merged."""

@@ -160,14 +160,14 @@ def unschedulable(view: View) -> Verdict | None:
     if VOLUME_CONFLICT in pod.unschedulable:
         claim = names.claim(view.server)
         message = (
-            f"{pod.unschedulable} The volume of claim {claim} is bound to a node that cannot take the pod: free "
+            f"{pod.unschedulable} The volume of claim {claim} is bound to a node that cannot take it: free "
             "that node, change the placement, or name another claim in spec.cache.claimName"
         )
         return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
     if f"Insufficient {CARD}" in pod.unschedulable:
         message = (
-            f"{pod.unschedulable} Free cards, add nodes, or ask for fewer by spec.tensorParallelSize; who has "
-            "them: `kubectl get pods -A -o wide`"
+            f"{pod.unschedulable} Free cards, add nodes, or ask for fewer by spec.tensorParallelSize; who "
+            "has them: `kubectl get pods -A -o wide`"
         )
         return Verdict(False, Reason.WAITING_FOR_ACCELERATORS, message)
     message = f"{pod.unschedulable} Free resources, add nodes, or ask for less in spec.resources"

@@ -21,8 +21,8 @@ def _last_try(view: View) -> tuple[Reason, str] | None:
     last = tries[-1]
     said = last.report()
     reason, message = said.get("reason"), said.get("message")
-    if isinstance(reason, str) and isinstance(message, str) and reason in PREFETCH_REASONS:
-        return Reason(reason), message
+    if isinstance(message, str) and reason in PREFETCH_REASONS:
+        return PREFETCH_REASONS[reason], message
     if last.end_reason == pods.OOM_KILLED:
         return Reason.OUT_OF_MEMORY, f"The container of pod {last.name} used more memory than its node has"
     words = last.last_words.strip() or "no last words"
@@ -78,9 +78,8 @@ def prefetching(view: View) -> Verdict:
     claim, job = names.claim(view.server), view.job
     pod = view.first(lambda pod: pod.started_at)
     since = f" since {pod.started_at}" if pod else ""
-    message = (
-        f"Job {job} downloads the model into claim {claim}{since}. See {view.kubectl(f'logs -f job/{job}')}"
-    )
+    logs = view.kubectl(f"logs -f job/{job}")
+    message = f"Job {job} downloads the model into claim {claim}{since}. See {logs}"
     return Verdict(False, Reason.PREFETCHING, message)
 
 

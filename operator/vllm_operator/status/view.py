@@ -26,10 +26,9 @@ class View:
         return self.observed.deployment
 
     def pods(self) -> list[PodFacts]:
-        """The pods that are waited for and may still come to serve, or to fill the cache, in a steady order."""
-        return [
-            pod for pod in self._staying() if not (pod.failure or (pod.job and pod.exit_code is not None))
-        ]
+        """The pods that are waited for and may still serve, or fill the cache, in a steady order."""
+        ended = [*self.failed(), *self.tries()]
+        return [pod for pod in self._staying() if pod not in ended]
 
     def failed(self) -> list[PodFacts]:
         """Those of them that have failed as a whole; others have taken their places."""
