@@ -15,6 +15,7 @@ from vllm_operator.controller.store import Key, Store
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.records import Image
 from vllm_operator.desired.server import Desired, basis, desired, superfluous
+from vllm_operator.status.view import View
 
 COLLECTION_SECONDS = 5.0
 """After which to look whether the children of an earlier server of the same name are gone."""
@@ -150,10 +151,9 @@ def _check_nothing_to_do(observed: Observed, target: Desired) -> None:
     live = {ref: child.digest for ref, child in observed.children.items()}
     waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != digest(m)]
     if waiting:
-        name, namespace = observed.server.name, observed.server.namespace
-        resume = f'kubectl -n {namespace} patch vllm {name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
+        resume = View(observed, target.record).resume()
         raise StalledError(
-            Reason.PAUSED, f"spec.paused is true. To make or change: {', '.join(waiting)}. Resume: `{resume}`"
+            Reason.PAUSED, f"spec.paused is true. To make or change: {', '.join(waiting)}. Resume: {resume}"
         )
 
 
