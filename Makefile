@@ -54,8 +54,8 @@ test: lint type verify test-unit test-cluster ## All checks and tests, as CI run
 demo: setup tools ## A server from apply to Ready, and a mistake, on a real API server (no model runs)
 	$(BIN)/python -m tests.demo
 
-bench: setup tools ## 100 servers at once: counts, rates, CPU, memory, restart
-	$(BIN)/python -m tests.bench
+bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memory, restart; SERVERS=N takes N
+	$(BIN)/python -m tests.bench $(if $(SERVERS),--servers $(SERVERS))
 
 kind-up: ## A kind cluster for the cluster tests (needs Docker and kind; untried here)
 	kind create cluster --config tests/kind.yaml --kubeconfig .tools/kind.kubeconfig
