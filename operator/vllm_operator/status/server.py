@@ -10,6 +10,7 @@ from vllm_operator.api.status import VLLMServerStatus
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
 from vllm_operator.status.conditions import Transition, Verdict, conditions
+from vllm_operator.status.lastwords import ELSEWHERE, gist
 
 IMAGE_PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
@@ -125,9 +126,11 @@ def crash_looping(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.exit_code is not None and not pod.ready)
     if pod is None:
         return None
-    logs = view.kubectl(f"logs {pod.name} --previous")
-    words = pod.last_words.strip() or "no last words"
-    message = f"Container ended with exit code {pod.exit_code}: {words}. See {logs}"
+    words = gist(pod.last_words)
+    # The engine's own words stand above those of the front, and are more than the kubelet keeps.
+    search = " | grep Error:" if ELSEWHERE in words else ""
+    logs = view.kubectl(f"logs {pod.name} --previous{search}")
+    message = f"Container ended with exit code {pod.exit_code}: {words or 'no last words'}. See {logs}"
     return Verdict(False, Reason.CRASH_LOOPING, message)
 
 
