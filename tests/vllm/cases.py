@@ -41,7 +41,7 @@ class Case:
             "apiVersion": "vllm-operator.dev/v1alpha1",
             "kind": "VLLMServer",
             "metadata": {"name": self.name},
-            "spec": SPEC | self.spec,
+            "spec": {**SPEC, **self.spec},
         }
         return VLLMServer.parse(body, strict=True)
 

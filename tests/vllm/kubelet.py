@@ -65,7 +65,9 @@ class Prober(threading.Thread):
             answer = self._ask(target["path"], target["port"], self._spec.get("timeoutSeconds", 1))
             run = run + 1 if answer is latest else 1
             latest = answer
-            if run >= self._spec.get("successThreshold" if answer else "failureThreshold", 1 if answer else 3):
+            if run >= self._spec.get(
+                "successThreshold" if answer else "failureThreshold", 1 if answer else 3
+            ):
                 self.result = answer
             if self.result:
                 self.succeeded.set()

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,8 @@ class Pod:
     def __init__(self, template: Mapping[str, Any], outside: Outside, python: Path, scratch: Path):
         """Lay out what it needs in `scratch`."""
         scratch.mkdir(parents=True)
+        self.outside = outside
+        self.volumes = scratch / "volumes"
         self._sandbox = Sandbox(template, outside, python, scratch)
         self._container = self._sandbox.container
         self._ports = {port["name"]: port["containerPort"] for port in self._container["ports"]}
@@ -103,7 +105,12 @@ class Pod:
         wait_until(lambda: not self.process.running, [], timeout, f"{self.process.name} has ended")
         return self.process.returncode or 0
 
-    def delete(self) -> End:
+    @property
+    def pause(self) -> int:
+        """Seconds between the deletion and SIGTERM."""
+        return int(self._container["lifecycle"]["preStop"]["sleep"]["seconds"])
+
+    def delete(self, before_sigterm: Callable[[], None] = lambda: None) -> End:
         """Delete the pod: preStop, SIGTERM, and SIGKILL when the grace period is over.
 
         While it goes only readiness is probed (k8s.io/kubernetes v1.36.3, pkg/kubelet/prober/worker.go).
@@ -111,15 +118,19 @@ class Pod:
         self.startup.stop()
         self.liveness.stop()
         grace = self._sandbox.spec["terminationGracePeriodSeconds"]
-        pause = self._container["lifecycle"]["preStop"]["sleep"]["seconds"]
-        time.sleep(min(pause, grace))
-        left = max(grace - pause, LEAST_GRACE_SECONDS)
-        os.kill(self._inner(), signal.SIGTERM)
+        time.sleep(min(self.pause, grace))
+        left = max(grace - self.pause, LEAST_GRACE_SECONDS)
+        before_sigterm()
+        self.terminate()
         try:
             return End(self.wait_end(left), killed=False)
         except TimeoutError:
             self._end()
             return End(self.process.returncode or 0, killed=True)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        os.kill(self._inner(), signal.SIGTERM)
 
     def _inner(self) -> int:
         """Process 1 of the container, as seen from outside; 0 while there is none."""

@@ -1,22 +1,21 @@
 """From a rendered pod template to a command that runs its container under bubblewrap.
 
-uid and gid, the read-only root, capabilities, volumes, mounts, command, arguments and environment are those of the
-template. Anything in it that is not known here is an error: nothing that is rendered goes untried in silence.
-Not acted out: limits of CPU and memory, groups of files (`fsGroup`), image pulls. The user is 1000 inside a user
-namespace only, and outside whoever runs the tests.
+uid and gid, the read-only root, capabilities, volumes, mounts, command, arguments and environment are those
+of the template. Anything in it that is not known here is an error: nothing that is rendered goes untried in
+silence. Not acted out: limits of CPU and memory, groups of files (`fsGroup`), image pulls. The user is 1000
+inside a user namespace only, and outside whoever runs the tests.
 """
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from tests.vllm import seccomp
 from tests.vllm.kubelet import expand
-from vllm_operator.api.quantity import exact
+from vllm_operator.api.quantity import in_bytes
 
 Json = Mapping[str, Any]
 
@@ -49,7 +48,7 @@ class Outside:
 
 def environment(container: Json, outside: Outside, pod: Mapping[str, str]) -> dict[str, str]:
     """The variables of a container; `pod` holds what a fieldRef finds."""
-    sources = {
+    sources: dict[str, Callable[[Json], str | None]] = {
         "configMapKeyRef": lambda ref: outside.config_maps.get(ref["name"], {}).get(ref["key"]),
         "secretKeyRef": lambda ref: outside.secrets.get(ref["name"], {}).get(ref["key"]),
         "fieldRef": lambda ref: pod[ref["fieldPath"]],
@@ -94,7 +93,7 @@ class Sandbox:
         command.append("--clearenv")
         for name, value in shown.items():
             command += ["--setenv", name, value]
-        command += ["--chdir", "/", *self._seccomp(), "--", *(expand(word, shown) for word in program)]
+        command += ["--chdir", "/", *self._seccomp(), "--", *(expand(word, variables) for word in program)]
         # The shell opens the filter for bubblewrap, and becomes it.
         return ["/bin/bash", "-c", f'exec "$@" {SECCOMP_FD}<"$0"', str(self._scratch / "seccomp"), *command]
 
@@ -153,7 +152,7 @@ class Sandbox:
         if kind != "emptyDir":
             raise LookupError(f"volumes of kind {kind} are not known here")
         if source.get("medium") == "Memory":
-            size = str(int(exact(source["sizeLimit"]) // Fraction(1)))
+            size = str(in_bytes(source["sizeLimit"]))
             return ["--perms", "0777", "--size", size, "--tmpfs", path]
         return [bind, str(folder), path]
 

@@ -1,9 +1,9 @@
 """A filter of system calls that stands for the runtime's default profile.
 
-That profile allows a list and refuses the rest; this filter refuses what model servers are known to try and an
-unprivileged container may not do: placing memory on NUMA nodes, io_uring, namespaces, tracing of the kernel.
-Source: contrib/seccomp/seccomp_default.go of containerd, which names none of these for a container without
-capabilities.
+That profile allows a list and refuses the rest; this filter refuses what model servers are known to try and
+an unprivileged container may not do: placing memory on NUMA nodes, io_uring, namespaces, tracing of the
+kernel. Source: contrib/seccomp/seccomp_default.go of containerd, which names none of these for a container
+without capabilities.
 """
 
 import errno

@@ -1,7 +1,7 @@
 """Makes a tiny random Llama and lays it out as a hub cache: HUB REPOSITORY.
 
-Run it with the Python of the vLLM environment. Offline, a repository's id and branch are found by nothing but this
-layout: `refs/BRANCH` holds a commit, and `snapshots/COMMIT` links into `blobs`.
+Run it with the Python of the vLLM environment. Offline, a repository's id and branch are found by nothing
+but this layout: `refs/BRANCH` holds a commit, and `snapshots/COMMIT` links into `blobs`.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Lets a unix socket reach a port of a network namespace: SOCKET ADDRESS PORT.
 
-It is started inside the namespace, whose only interface is the loopback one, and gives that the address of the pod:
-what listens on 127.0.0.1 alone is not to be reached, no more than in a cluster. Nothing outside can reach either.
+It is started inside the namespace, whose only interface is the loopback one, and gives that the address of
+the pod: what listens on 127.0.0.1 alone is not to be reached, no more than in a cluster. Nothing outside can
+reach either.
 """
 
 import asyncio
