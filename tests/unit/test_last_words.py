@@ -5,7 +5,8 @@ import pytest
 from tests.unit.things import RECORD, claim, deployment, observed, pod, server
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.lastwords import gist
-from vllm_operator.status.server import View, readiness
+from vllm_operator.status.server import readiness
+from vllm_operator.status.view import View
 
 FRAMES = """aunchers/api_server/entry.py", line 61, in build_async_engine_client
     async with build_async_engine_client_from_engine_args(

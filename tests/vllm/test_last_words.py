@@ -52,7 +52,9 @@ def message(case: Case, exit_code: int, words: str) -> str:
     record = labels[names.RECORD]
     rolling = deployment(record=record, ready_replicas=0, progressing="ReplicaSetUpdated")
     seen = observed(case.server, rolling, claim=claim(), pods=[facts.pod(body)])
-    status = judge(seen, record=record, image="", previous={}, now="2026-01-02T03:04:05Z")
+    status = judge(
+        seen, record=record, image="", refresh_available=False, previous={}, now="2026-01-02T03:04:05Z"
+    )
     (ready,) = (condition for condition in status.conditions or () if condition.type == "Ready")
     assert ready.reason == Reason.CRASH_LOOPING
     return ready.message
