@@ -167,9 +167,9 @@ class Cluster:
         """Post an Event. Raises ApiError."""
         await self._call("POST", _path("Event", namespace), body=event)
 
-    async def warnings(self, namespace: str, uid: str) -> list[Manifest]:
-        """The Warning Events about the object that has this uid. Raises ApiError."""
-        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning"}
+    async def events_about(self, namespace: str, uid: str) -> list[Manifest]:
+        """The Events about the object that has this uid. Raises ApiError."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
         answer = await self._call("GET", f"/api/v1/namespaces/{namespace}/events", query)
         items: list[Manifest] = answer["items"] or []
         return items

@@ -45,7 +45,12 @@ def rejected(child: str, error: ApiError) -> StalledError | None:
     """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
     if error.status not in _REJECTIONS:
         return None
-    return StalledError(Reason.CHILD_REJECTED, f"{child} was refused by the API server: {error.message}")
+    words = error.message.strip().removesuffix(".")
+    return StalledError(
+        Reason.CHILD_REJECTED,
+        f"{child} was refused by the API server: {words}. Mend what it names, or change the spec; it is "
+        "tried again every minute",
+    )
 
 
 def verdict(error: StalledError | WaitingError) -> Verdict:

@@ -17,6 +17,7 @@ from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
 from vllm_operator.status.server import judge, judge_blocked, judge_invalid
+from vllm_operator.status.view import View
 
 OBSERVATION_SECONDS = 2.0
 """Seconds in which the Deployment controller is expected to look at what we wrote. Until then there is
@@ -78,7 +79,8 @@ class Reconciler:
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
-        said, again = await events.look(self._cluster, key.namespace, seen, now)
+        view = View(seen, wanted.target)
+        said, again = await events.look(self._cluster, key.namespace, view.hanging(), now)
         status = judge(replace(seen, events=said), wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         return again

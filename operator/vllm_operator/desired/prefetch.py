@@ -141,8 +141,8 @@ def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
     """Where the Job may run: as the server, where cards are, and beside pods that hold the claim."""
     server = observed.server
     fields = pod.placement(server, defaults)
-    # It is a single pod, so there is nothing to spread. And Intel's runtime would show it cards that it did not
-    # ask for: its images say HABANA_VISIBLE_DEVICES=all.
+    # It is a single pod, so there is nothing to spread. And Intel's runtime would show it cards that it did
+    # not ask for: its images say HABANA_VISIBLE_DEVICES=all.
     for field in ("topologySpreadConstraints", "runtimeClassName"):
         fields.pop(field, None)
     if server.spec.device == "gaudi" and defaults.gaudi_nodes:

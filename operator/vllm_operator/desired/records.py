@@ -91,10 +91,10 @@ _FAMILIES = {"cpu": "vllm", "gaudi": "vllm-gaudi"}
 
 
 def _pinned(observed: Observed) -> Image | None:
-    """The default image as it was when this server first used it, unless a refresh was asked for since."""
+    """The default image as it was when this server first used it with the present `rollout.refresh`."""
     for record in reversed(observed.records):
         if record.source[-1] != observed.server.spec.rollout.refresh:
-            return None
+            continue
         image, engine = record.default_image, record.default_engine
         if image and engine and engine.split()[0] == _FAMILIES[observed.server.spec.device]:
             return Image(image, engine)

@@ -1,11 +1,21 @@
 """What the checks of a VLLMServer look at."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from vllm_operator.api.observed import DeploymentFacts, Observed, PodFacts, Target
+from vllm_operator.api.observed import DeploymentFacts, JobFacts, Observed, PodFacts, Target
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.status.conditions import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Hanging:
+    """Something that is not as it should be for a time."""
+
+    name: str
+    uid: str
+    since: str
+    """Since when (RFC 3339)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +41,9 @@ class View:
         return [pod for pod in self._staying() if pod not in ended]
 
     def failed(self) -> list[PodFacts]:
-        """Those of them that have failed as a whole; others have taken their places."""
-        return [pod for pod in self._staying() if pod.failure]
+        """Those of them that their node has ended or not taken; others take their places."""
+        # A pod of a Job has failed, without a reason, when its container has.
+        return [pod for pod in self._staying() if pod.failure and not (pod.job and pod.failure == "Failed")]
 
     def tries(self) -> list[PodFacts]:
         """The pods of the prefetch that have ended, the last one last."""
@@ -52,6 +63,15 @@ class View:
     def _is_awaited(self, pod: PodFacts) -> bool:
         return pod.job == self.job if self.job else pod.record == self.target.record
 
+    def hanging(self) -> Iterator[Hanging]:
+        """Pods whose container is being made, and a Job that has no pod yet."""
+        for pod in self.pods():
+            if pod.creating_since:
+                yield Hanging(pod.name, pod.uid, pod.creating_since)
+        job = self.observed.children.get(("Job", self.job or ""))
+        if isinstance(job, JobFacts) and not (job.failed or job.succeeded or self._staying()):
+            yield Hanging(job.name, job.uid, job.created_at)
+
     def first(self, wanted: Callable[[PodFacts], object]) -> PodFacts | None:
         """The first pod of which something holds."""
         return next((pod for pod in self.pods() if wanted(pod)), None)
@@ -59,6 +79,12 @@ class View:
     def kubectl(self, words: str) -> str:
         """A kubectl line in the server's namespace, in backquotes."""
         return f"`kubectl -n {self.server.namespace} {words}`"
+
+    def resume(self) -> str:
+        """The line that ends a pause, in backquotes."""
+        return self.kubectl(
+            f'patch vllm {self.server.name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
+        )
 
 
 Check = Callable[[View], Verdict | None]
