@@ -50,7 +50,7 @@ class Settings:
             defaults=Defaults(
                 images={device: _image(environment, device) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
-                generations={"g2": nodes["G2_"], "g3": nodes["G3_"]},
+                generations={g: nodes[f"{g.upper()}_"] for g in ("g2", "g3") if nodes[f"{g.upper()}_"]},
             ),
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),

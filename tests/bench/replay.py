@@ -11,7 +11,6 @@ from tests.harness.api import Object
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.config import Settings
-from vllm_operator.desired.records import Image
 from vllm_operator.desired.server import desired
 
 
@@ -46,9 +45,8 @@ def replay(
 
 
 def _children(stored: Object, replicas: int | None) -> Chain:
-    settings = Settings()
     observed = Observed(server=VLLMServer.parse(stored), children={}, claim=None, pods=())
-    manifests = desired(observed, Image(settings.cpu_image, settings.cpu_engine)).manifests
+    manifests = desired(observed, Settings().defaults).manifests
     for manifest in manifests:
         if manifest["kind"] == "Deployment" and replicas is not None:
             manifest["spec"]["replicas"] = replicas

@@ -55,6 +55,7 @@ FULL: Body = {
         "imagePullPolicy": "IfNotPresent",
         "imagePullSecrets": [{"name": "pull"}],
         "tensorParallelSize": 2,
+        "pipelineParallelSize": 1,
         "engineArgs": {
             "dtype": "bfloat16",
             "maxModelLen": 4096,
@@ -82,6 +83,7 @@ FULL: Body = {
             "retention": "Retain",
             "fsGroup": 1000,
         },
+        "prefetch": False,
         "replicas": 1,
         "service": {"type": "ClusterIP", "port": 8008, "annotations": {"note": "b"}},
         "warmup": {"timeoutSeconds": 7200},

@@ -25,7 +25,12 @@ def server(namespace: str, name: str = "chat", *, life: str = "", message: str =
     """Return a VLLMServer whose pods live the given life; `spec` holds further fields of its spec."""
     variables = [("TEST_LIFE", life), ("TEST_MESSAGE", message)]
     chosen = [{"name": key, "value": value} for key, value in variables if value]
-    base: Object = {"model": {"name": "Qwen/Qwen3-0.6B"}, "device": "cpu", "cache": {"size": "50Gi"}}
+    base: Object = {
+        "model": {"name": "Qwen/Qwen3-0.6B"},
+        "device": "cpu",
+        "cache": {"size": "50Gi"},
+        "prefetch": False,
+    }
     if chosen:
         base["extraEnv"] = chosen
     return {

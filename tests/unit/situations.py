@@ -34,7 +34,7 @@ def pending(spec: dict[str, Any] | None = None, **facts: object) -> Observed:
 def hanging(words: str, spec: dict[str, Any] | None = None) -> Observed:
     """A pod whose container is being made, and what Events say of its volumes."""
     seen = pending(spec, waiting="ContainerCreating", creating_since="2026-01-02T03:04:05Z")
-    return replace(seen, mount_failures={"chat-1": words})
+    return replace(seen, events={"chat-1": words})
 
 
 SITUATIONS = {

@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from vllm_operator import __version__
 from vllm_operator.__main__ import main
 from vllm_operator.api.schema import crds
-from vllm_operator.config import DEFAULT_CPU_ENGINE, DEFAULT_CPU_IMAGE, InvalidSettingError, Settings
+from vllm_operator.config import DEFAULT_IMAGES, InvalidSettingError, Settings
 
 GOOD = """
 apiVersion: vllm-operator.dev/v1alpha1
@@ -179,12 +179,12 @@ def test_an_image_that_moves_is_refused(image: str) -> None:
 @pytest.mark.parametrize("image", ["own:1", "own@sha256:0", "own:latest@sha256:0", "registry:5000/own:1"])
 def test_an_image_that_stays_is_taken(image: str) -> None:
     environment = {"VLLM_OPERATOR_CPU_IMAGE": image, "VLLM_OPERATOR_CPU_ENGINE": "vllm 0.32.1"}
-    assert Settings.read(environment).cpu_image == image
+    assert Settings.read(environment).defaults.images["cpu"].image == image
 
 
 def test_settings() -> None:
     assert Settings.read({}) == Settings()
-    assert (Settings().cpu_image, Settings().cpu_engine) == (DEFAULT_CPU_IMAGE, DEFAULT_CPU_ENGINE)
+    assert Settings().defaults.images == DEFAULT_IMAGES
     environment = {"NAMESPACES": "a,,b", "HEALTH_ADDRESS": "::", "HEALTH_PORT": "0", "WORKERS": "256"}
     read = Settings.read({f"VLLM_OPERATOR_{key}": value for key, value in environment.items()})
     assert (read.namespaces, read.health_address, read.health_port, read.workers) == (

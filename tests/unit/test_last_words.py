@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.things import RECORD, claim, deployment, observed, pod, server
+from tests.unit.things import claim, deployment, observed, pod, server, target
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.lastwords import gist
 from vllm_operator.status.server import readiness
@@ -52,7 +52,7 @@ def test_what_is_told(words: str, told: str) -> None:
 def message(words: str) -> str:
     crashed = pod(ready=False, exit_code=1, last_words=words)
     rolling = deployment(ready_replicas=0, progressing="ReplicaSetUpdated")
-    verdict = readiness(View(observed(server(), rolling, claim=claim(), pods=[crashed]), RECORD))
+    verdict = readiness(View(observed(server(), rolling, claim=claim(), pods=[crashed]), target()))
     assert verdict.reason == Reason.CRASH_LOOPING
     return verdict.message
 

@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from tests.cases.spellings import COPY, LONG, PROFILE, TABLE, spellings
-from tests.unit.things import full, server
+from tests.unit.things import DEFAULT_IMAGE, full, server
 from vllm_operator.api.owned import OWNED_FLAGS, OWNED_STEMS, OWNED_VARIABLES, flag_name, is_owned_flag
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired import engine, profile
@@ -140,7 +140,7 @@ def test_a_corrupted_table_is_seen(what: str, with_what: str) -> None:
 def rendered(flags: dict[str, tuple[str, ...] | None], *, truth: bool) -> list[str]:
     """Flags that stand wrongly among the rendered arguments, by a table."""
     knobs = {"enablePrefixCaching": truth, "enforceEager": truth}
-    words = engine.arguments(full({f"spec.engineArgs.{k}": v for k, v in knobs.items()}).spec, PROFILE)
+    words = engine.arguments(full({f"spec.engineArgs.{k}": v for k, v in knobs.items()}).spec, PROFILE, None)
     wrong = []
     for index, word in enumerate(words):
         if not word.startswith("--"):
@@ -174,7 +174,7 @@ def test_every_knob_is_set_in_the_full_object_and_has_a_flag() -> None:
         == set(PROFILE.knobs)
         == set(type(full().spec.engine_args).model_json_schema()["properties"])
     )
-    words = engine.arguments(full().spec, PROFILE)
+    words = engine.arguments(full().spec, PROFILE, None)
     for field, value in knobs.items():
         flag = PROFILE.knobs[field]
         assert (flag if value is not False else f"--no-{flag[2:]}") in words
@@ -183,14 +183,14 @@ def test_every_knob_is_set_in_the_full_object_and_has_a_flag() -> None:
 def test_every_choice_of_dtype_is_the_engines() -> None:
     """What the CRD offers the engine must take."""
     for dtype in ("auto", "bfloat16", "float16", "float32"):
-        engine.arguments(server({"engineArgs": {"dtype": dtype}}).spec, PROFILE)
+        engine.arguments(server({"engineArgs": {"dtype": dtype}}).spec, PROFILE, None)
     assert PROFILE.flags["--dtype"]
 
 
 @pytest.mark.parametrize("change", [{}, {"spec.cpu.threadsBind": "nobind", "spec.cpu.reservedCores": None}])
 def test_every_rendered_variable_is_owned(change: dict[str, object]) -> None:
     spec = full(change | {"spec.extraEnv": []}).spec
-    names = [entry["name"] for entry in engine.environment(spec)]
+    names = [entry["name"] for entry in engine.environment(spec, DEFAULT_IMAGE, None)]
     # Proxies may come from extraEnv too, since their addresses may hold a password; a rule keeps them apart.
     proxies = {name for name in names if name.lower().endswith("_proxy")}
     assert len(proxies) == 6
@@ -247,9 +247,9 @@ def test_values_are_checked_against_choices_and_devices() -> None:
     with pytest.raises(
         StalledError, match=r"spec.engineArgs.kvCacheDtype: vllm 0.32 on cpu takes one of auto"
     ):
-        engine.arguments(server({"engineArgs": {"kvCacheDtype": "fp7"}}).spec, PROFILE)
+        engine.arguments(server({"engineArgs": {"kvCacheDtype": "fp7"}}).spec, PROFILE, None)
     with pytest.raises(StalledError, match=r"not 'fp8_inc'"):
-        engine.arguments(server({"engineArgs": {"kvCacheDtype": "fp8_inc"}}).spec, PROFILE)
+        engine.arguments(server({"engineArgs": {"kvCacheDtype": "fp8_inc"}}).spec, PROFILE, None)
     with pytest.raises(StalledError, match=r"spec.x: vllm 0.32 has no --nope"):
         PROFILE.check_value("spec.x", "--nope", "1", "cpu")
 

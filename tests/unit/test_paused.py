@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 
 from tests.unit.situations import NOT_READY
-from tests.unit.things import DEFAULT, RECORD, child, claim, deployment, observed, pod, record_of, server
+from tests.unit.things import (
+    DEFAULT,
+    child,
+    claim,
+    deployment,
+    observed,
+    pod,
+    record_of,
+    server,
+    target,
+)
 from vllm_operator.api.observed import Child, Observed
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.controller.children import Children, Wanted
@@ -34,7 +44,7 @@ class Untouched(Cluster):
 
 def judged(spec: dict[str, Any], **state: Any) -> tuple[bool, Reason, bool, str]:
     pods = [pod(ready=state.pop("ready", True))]
-    told = readiness(View(observed(server(spec), deployment(**state), claim=claim(), pods=pods), RECORD))
+    told = readiness(View(observed(server(spec), deployment(**state), claim=claim(), pods=pods), target()))
     return told.ready, told.reason, told.stalled, told.message
 
 
@@ -61,7 +71,10 @@ def test_a_server_that_warms_up_goes_on_to_do_so() -> None:
 def live(of: Observed) -> list[Child]:
     """The children as they are once all is made."""
     made = desired(of, DEFAULT)
-    known: dict[str, Child] = {"Deployment": deployment(record=made.record), "PersistentVolumeClaim": claim()}
+    known: dict[str, Child] = {
+        "Deployment": deployment(record=made.target.record),
+        "PersistentVolumeClaim": claim(),
+    }
     found: list[Child] = []
     for manifest in made.manifests:
         kind, name = manifest["kind"], manifest["metadata"]["name"]
@@ -79,7 +92,7 @@ def children() -> Children:
 async def test_with_nothing_to_do_nothing_is_asked_and_nothing_said() -> None:
     found = live(observed(server()))
     wanted = await children().make(KEY, observed(server(PAUSED), *found))
-    assert wanted.record == desired(observed(server()), DEFAULT).record
+    assert wanted.target.record == desired(observed(server()), DEFAULT).target.record
 
 
 @pytest.mark.parametrize(
@@ -104,7 +117,7 @@ async def test_what_waits_is_named(spec: dict[str, Any], gone: str, waits: str) 
 async def test_a_new_revision_waits_with_its_record() -> None:
     found = live(observed(server()))
     seed = server(PAUSED | {"engineArgs": {"seed": 1}})
-    digest_ = desired(observed(seed, *found), DEFAULT).record
+    digest_ = desired(observed(seed, *found), DEFAULT).target.record
     with pytest.raises(StalledError, match=f"ControllerRevision chat-{digest_}, Deployment chat") as told:
         await children().make(KEY, observed(seed, *found))
     assert told.value.reason == Reason.PAUSED
@@ -124,9 +137,7 @@ async def test_nothing_is_pruned() -> None:
     found = live(observed(server({"replicas": 2})))
     maker = children()
     seen = observed(server(PAUSED), *found)
-    wanted = Wanted(
-        basis=(), record=desired(seen, DEFAULT).record, image="", refresh_available=False, digests=()
-    )
+    wanted = Wanted(basis=(), target=desired(seen, DEFAULT).target, digests=())
     await maker.prune(KEY, seen, wanted)
     with pytest.raises(AssertionError, match="nothing may be deleted"):
         await maker.prune(KEY, observed(server(), *found), wanted)

@@ -6,8 +6,10 @@ import pytest
 
 from tests.unit.things import (
     DEFAULT,
+    DEFAULT_IMAGE,
     RECORD,
     claim,
+    defaults,
     deployment,
     full,
     kinds,
@@ -19,7 +21,8 @@ from tests.unit.things import (
 )
 from tests.unit.walk import leaf_changes
 from vllm_operator.api.observed import Observed
-from vllm_operator.desired.records import Image, inputs, pack, superfluous, unpack
+from vllm_operator.desired.defaults import Image
+from vllm_operator.desired.records import image, inputs, pack, superfluous, unpack
 from vllm_operator.desired.server import desired
 
 OTHER = Image("registry.example/newer:v2", "vllm 0.32")
@@ -41,8 +44,9 @@ NOT_IN_PODS = {
 CHANGES = leaf_changes()
 
 
-def digest_of(seen: Observed, default: Image = DEFAULT) -> str:
-    return inputs(seen, default).digest
+def digest_of(seen: Observed, default: Image = DEFAULT_IMAGE) -> str:
+    found, pinned = image(seen, defaults(default))
+    return inputs(seen.server, found, pinned=pinned, commit=None).digest
 
 
 @pytest.mark.parametrize(("field", "change"), CHANGES, ids=[field for field, _ in CHANGES])
@@ -91,51 +95,51 @@ def first(spec: dict[str, Any] | None = None) -> tuple[Any, Any]:
 
 def test_the_default_image_is_pinned_by_the_first_record() -> None:
     made, known = first()
-    assert made.image == DEFAULT.image
-    later = desired(observed(server(generation=2), known), OTHER)
-    assert (later.image, later.record) == (DEFAULT.image, made.record)
+    assert made.target.image == DEFAULT_IMAGE.image
+    later = desired(observed(server(generation=2), known), defaults(OTHER))
+    assert (later.target.image, later.target.record) == (DEFAULT_IMAGE.image, made.target.record)
 
 
 def test_the_default_image_stays_through_an_edit() -> None:
     _, known = first()
-    edited = desired(observed(server({"engineArgs": {"seed": 1}}), known), OTHER)
-    assert edited.image == DEFAULT.image
+    edited = desired(observed(server({"engineArgs": {"seed": 1}}), known), defaults(OTHER))
+    assert edited.target.image == DEFAULT_IMAGE.image
     written = kinds(edited.manifests)["ControllerRevision"]
     assert (written["revision"], written["data"]["inputs"]["defaultImage"]) == (2, True)
-    again = desired(observed(server({"engineArgs": {"seed": 2}}), known, record_of(written)), OTHER)
-    assert again.image == DEFAULT.image
+    again = desired(observed(server({"engineArgs": {"seed": 2}}), known, record_of(written)), defaults(OTHER))
+    assert again.target.image == DEFAULT_IMAGE.image
 
 
 def test_the_newest_pin_counts() -> None:
-    records = (record("b", 2, OTHER), record("a", 1, DEFAULT), record("c", 3, None))
-    assert inputs(observed(server(), *records), DEFAULT).image == OTHER
+    records = (record("b", 2, OTHER), record("a", 1, DEFAULT_IMAGE), record("c", 3, None))
+    assert image(observed(server(), *records), DEFAULT) == (OTHER, True)
 
 
 def test_a_new_server_takes_the_new_default() -> None:
-    assert desired(observed(), OTHER).image == OTHER.image
+    assert desired(observed(), defaults(OTHER)).target.image == OTHER.image
     assert digest_of(observed(), OTHER) != digest_of(observed())
 
 
 def test_an_image_of_ones_own_is_not_pinned() -> None:
     spec = {"image": "own:1", "engine": {"family": "vllm", "version": "0.32"}}
     made, known = first(spec)
-    assert made.image == "own:1"
+    assert made.target.image == "own:1"
     assert (known.default_image, known.default_engine) == (None, None)
-    assert desired(observed(server(), known), OTHER).image == OTHER.image
+    assert desired(observed(server(), known), defaults(OTHER)).target.image == OTHER.image
 
 
 def test_the_same_image_named_and_by_default_are_two_records() -> None:
     """Else a named image would be taken for a pinned default, or the other way round."""
-    spec = {"image": DEFAULT.image, "engine": {"family": "vllm", "version": "0.32"}}
+    spec = {"image": DEFAULT_IMAGE.image, "engine": {"family": "vllm", "version": "0.32"}}
     assert digest_of(observed(server(spec))) != digest_of(observed())
 
 
 def test_the_recorded_template_is_used() -> None:
     made, known = first()
     old = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "old"}]}}
-    found = record(made.record, 1, DEFAULT, old)
+    found = record(made.target.record, 1, DEFAULT_IMAGE, old)
     assert found.name == known.name
-    later = desired(observed(server(), found), OTHER)
+    later = desired(observed(server(), found), defaults(OTHER))
     by_kind = kinds(later.manifests)
     assert by_kind["Deployment"]["spec"]["template"] == old
     assert "ControllerRevision" not in by_kind

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.things import DEFAULT, kinds, observed, record_of, server
+from tests.unit.things import DEFAULT_IMAGE, defaults, kinds, observed, record_of, server
 from vllm_operator.api.observed import RecordFacts
-from vllm_operator.desired.records import Image, pack, renderer
+from vllm_operator.desired.defaults import Image
+from vllm_operator.desired.records import pack, renderer
 from vllm_operator.desired.server import Desired, desired
 
 NEWER = Image("registry.example/newer:v2", "vllm 0.32")
@@ -19,8 +20,8 @@ def refreshed(to: str | None, **spec: Any) -> dict[str, Any]:
     return spec | ({"rollout": {"refresh": to}} if to is not None else {})
 
 
-def made(spec: dict[str, Any], *records: RecordFacts, default: Image = DEFAULT) -> Desired:
-    return desired(observed(server(spec), *records), default)
+def made(spec: dict[str, Any], *records: RecordFacts, default: Image = DEFAULT_IMAGE) -> Desired:
+    return desired(observed(server(spec), *records), defaults(default))
 
 
 def kept(of: Desired) -> RecordFacts:
@@ -41,17 +42,17 @@ def test_a_refresh_takes_the_present_template_and_default_image() -> None:
     old = by_an_older_operator(kept(first), content=pack(OLD_TEMPLATE))
     assert template(made(refreshed("a"), old, default=NEWER)) == OLD_TEMPLATE
     taken = made(refreshed("b"), old, default=NEWER)
-    assert taken.image == NEWER.image
-    assert taken.record != first.record
+    assert taken.target.image == NEWER.image
+    assert taken.target.record != first.target.record
     assert template(taken) == template(made(refreshed("b"), default=NEWER))
-    assert not taken.refresh_available
+    assert not taken.target.refresh_available
 
 
 @pytest.mark.parametrize(("one", "other"), [(None, "1"), ("1", None), ("1", "2")])
 def test_any_change_of_it_is_one(one: str | None, other: str | None) -> None:
     old = kept(made(refreshed(one)))
-    assert made(refreshed(one), old, default=NEWER).image == DEFAULT.image
-    assert made(refreshed(other), old, default=NEWER).image == NEWER.image
+    assert made(refreshed(one), old, default=NEWER).target.image == DEFAULT_IMAGE.image
+    assert made(refreshed(other), old, default=NEWER).target.image == NEWER.image
 
 
 def test_going_back_while_the_old_record_is_there_gives_the_old_revision() -> None:
@@ -61,46 +62,49 @@ def test_going_back_while_the_old_record_is_there_gives_the_old_revision() -> No
     second = record_of(kinds(made(refreshed("b"), old, default=NEWER).manifests)["ControllerRevision"])
     assert second.revision == 2
     back = made(refreshed("a"), old, second, default=NEWER)
-    assert (back.record, back.image) == (first.record, DEFAULT.image)
+    assert (back.target.record, back.target.image) == (first.target.record, DEFAULT_IMAGE.image)
     assert template(back) == OLD_TEMPLATE
     # Once the new revision serves, the old record is pruned: then going back is one more change.
-    assert made(refreshed("a"), second, default=NEWER).image == NEWER.image
+    assert made(refreshed("a"), second, default=NEWER).target.image == NEWER.image
 
 
 def test_other_edits_keep_the_pin() -> None:
     first = kept(made(refreshed("a")))
     edited = made(refreshed("a", engineArgs={"seed": 1}), first, default=NEWER)
-    assert (edited.image, edited.refresh_available) == (DEFAULT.image, False)
+    assert (edited.target.image, edited.target.refresh_available) == (DEFAULT_IMAGE.image, False)
     second = kept(edited)
-    assert made(refreshed("a", engineArgs={"seed": 2}), first, second, default=NEWER).image == DEFAULT.image
+    assert (
+        made(refreshed("a", engineArgs={"seed": 2}), first, second, default=NEWER).target.image
+        == DEFAULT_IMAGE.image
+    )
 
 
 def test_a_refresh_with_another_edit_is_still_one() -> None:
     first = kept(made(refreshed("a")))
-    assert made(refreshed("b", engineArgs={"seed": 1}), first, default=NEWER).image == NEWER.image
+    assert made(refreshed("b", engineArgs={"seed": 1}), first, default=NEWER).target.image == NEWER.image
 
 
 def test_the_pin_outlives_an_image_of_ones_own_while_its_record_does() -> None:
     first = kept(made({}))
     own = record_of(kinds(made(OWN, first).manifests)["ControllerRevision"])
-    assert made({}, first, own, default=NEWER).image == DEFAULT.image
-    assert made({}, own, default=NEWER).image == NEWER.image
+    assert made({}, first, own, default=NEWER).target.image == DEFAULT_IMAGE.image
+    assert made({}, own, default=NEWER).target.image == NEWER.image
 
 
-def available(*, default: Image = DEFAULT, spec: dict[str, Any] | None = None, **facts: Any) -> bool:
+def available(*, default: Image = DEFAULT_IMAGE, spec: dict[str, Any] | None = None, **facts: Any) -> bool:
     """What is said of a server whose record differs from one of the present operator by some facts."""
     known = replace(kept(made(spec or {})), **facts)
-    return made(spec or {}, known, default=default).refresh_available
+    return made(spec or {}, known, default=default).target.refresh_available
 
 
 def test_nothing_is_available_of_what_was_just_made() -> None:
-    assert not made({}).refresh_available
+    assert not made({}).target.refresh_available
     assert not available()
 
 
 def test_another_default_image_is_available() -> None:
     assert available(default=NEWER)
-    assert available(default=Image(DEFAULT.image, "vllm 0.32.1"))
+    assert available(default=Image(DEFAULT_IMAGE.image, "vllm 0.32.1"))
     assert not available(default=NEWER, spec=OWN)
 
 

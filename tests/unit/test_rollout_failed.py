@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.situations import NOT_READY, SITUATIONS
-from tests.unit.things import RECORD, claim, deployment, observed, pod, server
+from tests.unit.things import claim, deployment, observed, pod, server, target
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.server import readiness
@@ -21,7 +21,7 @@ def judged(name: str, **facts: Any) -> Verdict:
     failure = seen.deployment.failure if seen.deployment else ""
     late = deployment(**LATE | {"failure": failure} | facts)
     children = {**seen.children, ("Deployment", "chat"): late}
-    return readiness(View(replace(seen, children=children), RECORD))
+    return readiness(View(replace(seen, children=children), target()))
 
 
 @pytest.mark.parametrize("name", CAUSES)
@@ -46,9 +46,9 @@ def test_a_deadline_that_the_revision_before_has_missed_says_nothing(facts: dict
 
 def test_what_came_to_serve_late_is_ready() -> None:
     seen = observed(server(), deployment(), claim=claim(), pods=[pod()])
-    assert readiness(View(seen, RECORD)).ready
+    assert readiness(View(seen, target())).ready
 
 
 def test_refused_pods_of_the_revision_before_say_nothing() -> None:
     seen = observed(server(), deployment(generation=2, failure="exceeded quota"), claim=claim())
-    assert readiness(View(seen, RECORD)).reason == Reason.ROLLING_OUT
+    assert readiness(View(seen, target())).reason == Reason.ROLLING_OUT

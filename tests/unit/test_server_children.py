@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.things import (
     DEFAULT,
+    DEFAULT_IMAGE,
     claim,
     deployment,
     full,
@@ -21,8 +22,8 @@ from tests.unit.walk import leaf_changes
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.parts import Resources
 from vllm_operator.api.reasons import StalledError
-from vllm_operator.desired import engine
-from vllm_operator.desired.records import Image
+from vllm_operator.desired import devices, engine
+from vllm_operator.desired.defaults import Image
 from vllm_operator.desired.server import basis, desired
 
 Manifest = dict[str, Any]
@@ -61,7 +62,7 @@ def test_the_pods_are_found_by_service_and_deployment() -> None:
     labels = made["Deployment"]["spec"]["template"]["metadata"]["labels"]
     assert made["Service"]["spec"]["selector"].items() <= labels.items()
     assert made["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    assert labels["vllm-operator.dev/record"] == desired(observed(), DEFAULT).record
+    assert labels["vllm-operator.dev/record"] == desired(observed(), DEFAULT).target.record
 
 
 def test_a_claim_that_is_retained_has_no_owner() -> None:
@@ -151,11 +152,14 @@ def limits(**words: Any) -> Resources:
     ],
 )
 def test_whole_cpus(resources: dict[str, Any], whole: bool) -> None:
-    assert engine.whole_cpus(limits(**resources)) is whole
+    assert devices.whole_cpus(limits(**resources)) is whole
 
 
 def variables(spec: dict[str, Any]) -> dict[str, Any]:
-    return {entry["name"]: entry.get("value") for entry in engine.environment(server(spec).spec)}
+    return {
+        entry["name"]: entry.get("value")
+        for entry in engine.environment(server(spec).spec, DEFAULT_IMAGE, None)
+    }
 
 
 @pytest.mark.parametrize(
@@ -189,7 +193,9 @@ def test_nothing_is_expanded() -> None:
 
 
 def test_the_token_is_named_and_never_read() -> None:
-    entries = engine.environment(server({"model": {"name": "a", "tokenSecretRef": {"name": "s"}}}).spec)
+    entries = engine.environment(
+        server({"model": {"name": "a", "tokenSecretRef": {"name": "s"}}}).spec, DEFAULT_IMAGE, None
+    )
     assert {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "HF_TOKEN"}}} in entries
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.things import DEFAULT, RECORD, child, deployment, kinds, observed, record, server
+from tests.unit.things import DEFAULT, RECORD, child, deployment, kinds, observed, record, server, target
 from vllm_operator.api.observed import Child
 from vllm_operator.desired.server import desired, superfluous
 
@@ -108,7 +108,7 @@ REFS = {("ServiceAccount", "chat-vllm"), ("PodDisruptionBudget", "chat"), ("Serv
 
 
 def gone(*seen: Child, wanted: set[tuple[str, str]] | None = None) -> list[str]:
-    found = superfluous(observed(server(), *seen), wanted or set(), RECORD)
+    found = superfluous(observed(server(), *seen), wanted or set(), target())
     return [each.kind for each in found]
 
 
@@ -143,11 +143,11 @@ def test_kinds_that_a_server_always_has_are_never_pruned() -> None:
 
 
 def test_records_go_with_the_rest() -> None:
-    found = superfluous(observed(server(), record("old", 1), record(RECORD, 2), deployment()), REFS, RECORD)
+    found = superfluous(observed(server(), record("old", 1), record(RECORD, 2), deployment()), REFS, target())
     assert [each.name for each in found] == ["chat-old"]
     # The way back needs the account of the revision before as much as its record.
     rolling = deployment(progressing="ReplicaSetUpdated")
     assert (
-        superfluous(observed(server(), record("old", 1), record(RECORD, 2), ACCOUNT, rolling), (), RECORD)
+        superfluous(observed(server(), record("old", 1), record(RECORD, 2), ACCOUNT, rolling), (), target())
         == ()
     )

@@ -21,7 +21,7 @@ STUCK = Verdict(False, Reason.NOT_OWNED, "not ours", stalled=True)
 
 
 def made(verdict: Verdict, previous: dict[str, Transition] | None = None) -> dict[str, Condition]:
-    found = conditions(verdict, verdict, generation=4, previous=previous or {}, now=NOW)
+    found = conditions(verdict, {"Available": verdict}, generation=4, previous=previous or {}, now=NOW)
     return {condition.type: condition for condition in found}
 
 
@@ -81,7 +81,7 @@ def test_users_are_not_told_of_a_new_message() -> None:
 
 
 def test_users_are_told_of_each_reason() -> None:
-    found = conditions(STUCK, READY, generation=1, previous={}, now=NOW)
+    found = conditions(STUCK, {"Available": READY}, generation=1, previous={}, now=NOW)
     assert [(c.type, c.reason) for c in changes({}, found)] == [
         ("Ready", "NotOwned"),
         ("Available", "Serving"),

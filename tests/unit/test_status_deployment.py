@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.things import RECORD, claim, deployment, observed, pod, server
+from tests.unit.things import RECORD, claim, deployment, observed, pod, server, target
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.conditions import Transition, Verdict
 from vllm_operator.status.server import judge, judge_blocked, judge_invalid, readiness
@@ -40,21 +40,21 @@ def test_an_old_condition_beside_a_new_generation_is_not_believed() -> None:
     scaled = deployment(generation=2, observed_generation=2, replicas=0, updated_replicas=0, ready_replicas=0)
     assert scaled.progressing == "NewReplicaSetAvailable"
     assert not scaled.rolled_out(RECORD)
-    assert not readiness(View(observed(server(), scaled), RECORD)).ready
+    assert not readiness(View(observed(server(), scaled), target())).ready
     old_pods = deployment(generation=2, observed_generation=2, replicas=2, updated_replicas=0)
     assert not old_pods.rolled_out(RECORD)
 
 
 def test_a_deployment_that_is_unseen_is_not_suspended() -> None:
     unseen = deployment(generation=2, wanted_replicas=0, replicas=0, updated_replicas=0, ready_replicas=0)
-    assert readiness(View(observed(server(), unseen), RECORD)).reason == Reason.ROLLING_OUT
+    assert readiness(View(observed(server(), unseen), target())).reason == Reason.ROLLING_OUT
     going = deployment(wanted_replicas=0, replicas=1, updated_replicas=0, progressing="ReplicaSetUpdated")
-    assert readiness(View(observed(server(), going), RECORD)).reason == Reason.ROLLING_OUT
+    assert readiness(View(observed(server(), going), target())).reason == Reason.ROLLING_OUT
 
 
 def status_of(**facts: object) -> dict[str, tuple[str, str]]:
     seen = observed(server(), deployment(**facts), claim=claim(), pods=[pod()])
-    found = judge(seen, record=RECORD, image="i", refresh_available=False, previous={}, now=NOW)
+    found = judge(seen, target(), previous={}, now=NOW)
     return {c.type: (c.status, c.reason) for c in found.conditions or ()}
 
 
@@ -84,7 +84,7 @@ def test_the_columns() -> None:
     seen = observed(
         server(generation=7), deployment(replicas=3, updated_replicas=3, ready_replicas=2), claim=claim()
     )
-    found = judge(seen, record=RECORD, image="i:1", refresh_available=False, previous={}, now=NOW)
+    found = judge(seen, target(image="i:1"), previous={}, now=NOW)
     assert (found.observed_generation, found.replicas, found.ready_replicas) == (7, 3, 2)
     assert (found.image, found.precision, found.url) == ("i:1", "bf16", "http://chat.ns.svc:8008")
     assert found.selector == "app.kubernetes.io/component=server,vllm-operator.dev/server=chat"
@@ -95,29 +95,27 @@ def test_replicas_that_another_manager_has_set_are_told() -> None:
     """Else an edit of spec.replicas would be without effect, and without a word."""
     held = {"wanted_replicas": 2, "replicas": 2, "updated_replicas": 2, "ready_replicas": 2}
     line = "`kubectl -n ns scale deployment/chat --replicas=1`"
-    told = readiness(View(observed(server(), deployment(replicas_manager="hpa", **held)), RECORD))
+    told = readiness(View(observed(server(), deployment(replicas_manager="hpa", **held)), target()))
     assert (told.ready, told.reason) == (True, Reason.SERVING)
     assert "hpa has set the Deployment to 2 replicas, not the 1 of spec.replicas" in told.message
     assert line in told.message
     same = deployment(replicas_manager="hpa")
     for silent in (deployment(**held), same):
-        found = readiness(View(observed(server(), silent), RECORD))
+        found = readiness(View(observed(server(), silent), target()))
         assert found.message == "Serves at http://chat.ns.svc:8008/v1"
 
 
 def test_a_suspension_by_another_manager_is_told() -> None:
     facts = {"wanted_replicas": 0, "replicas": 0, "updated_replicas": 0, "ready_replicas": 0}
     by_hand = deployment(replicas_manager="kubectl", **facts)
-    told = readiness(View(observed(server(), by_hand), RECORD))
+    told = readiness(View(observed(server(), by_hand), target()))
     assert told.reason == Reason.SUSPENDED
     assert "`kubectl -n ns scale deployment/chat --replicas=1`" in told.message
 
 
 def test_precision_is_said_only_of_bfloat16() -> None:
     seen = observed(server({"engineArgs": {"dtype": "float32"}}), deployment())
-    assert (
-        judge(seen, record=RECORD, image="i", refresh_available=False, previous={}, now=NOW).precision is None
-    )
+    assert judge(seen, target(), previous={}, now=NOW).precision is None
 
 
 def test_a_server_whose_children_cannot_be_made() -> None:

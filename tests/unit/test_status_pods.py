@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.situations import NOT_READY, hanging, pending
-from tests.unit.things import RECORD, claim, deployment, observed, pod, server
+from tests.unit.things import claim, deployment, observed, pod, server, target
 from vllm_operator.api.observed import Observed, PodFacts
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.conditions import Verdict
@@ -34,7 +34,7 @@ CHAT_TEMPLATE = {
 
 
 def judged(seen: Observed) -> Verdict:
-    return readiness(View(seen, RECORD))
+    return readiness(View(seen, target()))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.situations import NOT_READY, SITUATIONS, WAITS_FOR_VOLUME, pending
-from tests.unit.things import RECORD, claim, deployment, observed, pod, server
+from tests.unit.things import claim, deployment, observed, pod, server, target
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status import server as status
@@ -15,7 +15,7 @@ from vllm_operator.status.view import View
 
 
 def judged(seen: Observed) -> Verdict:
-    return readiness(View(seen, RECORD))
+    return readiness(View(seen, target()))
 
 
 def check_situation(name: str) -> None:

@@ -4,16 +4,34 @@ from collections.abc import Iterable
 from typing import Any
 
 from tests.cases.table import FULL, changed
-from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, Observed, PodFacts, RecordFacts
+from vllm_operator.api.observed import (
+    Child,
+    ClaimFacts,
+    DeploymentFacts,
+    Observed,
+    PodFacts,
+    Prefetch,
+    RecordFacts,
+    Target,
+)
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.controller.facts import child as facts_of
 from vllm_operator.desired import names
-from vllm_operator.desired.records import Image, pack, renderer
+from vllm_operator.desired.defaults import Defaults, Image
+from vllm_operator.desired.records import pack, renderer
 
-DEFAULT = Image("registry.example/default:v1", "vllm 0.32")
+DEFAULT_IMAGE = Image("registry.example/default:v1", "vllm 0.32")
+GAUDI_IMAGE = Image("registry.example/gaudi:v1", "vllm-gaudi 0.26")
+DEFAULT = Defaults({"cpu": DEFAULT_IMAGE, "gaudi": GAUDI_IMAGE})
 RECORD = "0123456789"
 
-SMALL = {"model": {"name": "org/model"}, "device": "cpu", "cache": {"size": "10Gi"}}
+
+def defaults(cpu: Image) -> Defaults:
+    """Defaults with another image for servers on CPUs."""
+    return Defaults({"cpu": cpu, "gaudi": GAUDI_IMAGE})
+
+
+SMALL = {"model": {"name": "org/model"}, "device": "cpu", "cache": {"size": "10Gi"}, "prefetch": False}
 
 
 def server(spec: dict[str, Any] | None = None, *, name: str = "chat", generation: int = 1) -> VLLMServer:
@@ -73,10 +91,11 @@ def claim(**facts: Any) -> ClaimFacts:
 def record(
     digest: str,
     revision: int,
-    default: Image | None = DEFAULT,
+    default: Image | None = DEFAULT_IMAGE,
     template: dict[str, Any] | None = None,
     *,
     refresh: str | None = None,
+    commit: str | None = None,
     rendered_by: str = "",
 ) -> RecordFacts:
     """A record; `default` is the image that it pins, None if the spec named one."""
@@ -85,7 +104,8 @@ def record(
         revision=revision,
         default_image=default.image if default else None,
         default_engine=default.engine if default else None,
-        refresh=refresh,
+        source=("org/model", None, None, refresh),
+        commit=commit,
         renderer=rendered_by or renderer(),
         content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),
     )
@@ -97,6 +117,7 @@ def pod(**facts: Any) -> PodFacts:
         "name": "chat-1",
         "uid": "uid-of-pod",
         "record": RECORD,
+        "job": None,
         "deleting": False,
         "ready": True,
         "failure": "",
@@ -107,9 +128,15 @@ def pod(**facts: Any) -> PodFacts:
         "started_at": "2026-01-02T03:04:05Z",
         "exit_code": None,
         "end_reason": "",
+        "ended_at": "",
         "last_words": "",
     }
     return PodFacts(**(plain | facts))
+
+
+def target(record: str = RECORD, image: str = "i", *, prefetch: Prefetch | None = None) -> Target:
+    """What is aimed at: by default the record that everything else is of."""
+    return Target(record, image, False, prefetch)
 
 
 def observed(

@@ -7,11 +7,11 @@ from typing import Any
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
-from vllm_operator.desired.records import Image
+from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.server import desired
 
 MODEL = "tests/tiny-llama"
-DEFAULT = Image("registry.example/vllm:v1", "vllm 0.32.0")
+DEFAULT = Defaults({"cpu": Image("registry.example/vllm:v1", "vllm 0.32.0")})
 
 SPEC: dict[str, Any] = {
     "model": {"name": MODEL},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.things import claim, deployment, observed
+from tests.unit.things import claim, deployment, observed, target
 from tests.vllm.cases import MODEL, Case
 from tests.vllm.pod import Pod
 from vllm_operator.api.reasons import Reason
@@ -52,9 +52,7 @@ def message(case: Case, exit_code: int, words: str) -> str:
     record = labels[names.RECORD]
     rolling = deployment(record=record, ready_replicas=0, progressing="ReplicaSetUpdated")
     seen = observed(case.server, rolling, claim=claim(), pods=[facts.pod(body)])
-    status = judge(
-        seen, record=record, image="", refresh_available=False, previous={}, now="2026-01-02T03:04:05Z"
-    )
+    status = judge(seen, target(record), previous={}, now="2026-01-02T03:04:05Z")
     (ready,) = (condition for condition in status.conditions or () if condition.type == "Ready")
     assert ready.reason == Reason.CRASH_LOOPING
     return ready.message

@@ -101,7 +101,7 @@ def parser(python: Path) -> Iterator[Parser]:
 
 def rendered(of: VLLMServer) -> list[str]:
     """The words as the container gets them."""
-    return [expand(word, {}) for word in engine.arguments(of.spec, PROFILE)]
+    return [expand(word, {}) for word in engine.arguments(of.spec, PROFILE, None)]
 
 
 def test_the_table_is_the_parsers(parser: Parser) -> None:

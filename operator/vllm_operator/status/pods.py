@@ -219,8 +219,8 @@ def unschedulable(view: View) -> Verdict | None:
     words = _sentence(pod.unschedulable)
     if VOLUME_CONFLICT in words:
         message = (
-            f"{words} The volume of claim {names.claim(view.server)} is bound to a node that cannot take it: free "
-            "that node, change the placement, or name another claim in spec.cache.claimName"
+            f"{words} The volume of claim {names.claim(view.server)} is on a node that cannot take it: "
+            "free that node, change the placement, or name another claim in spec.cache.claimName"
         )
         return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
     if f"Insufficient {CARD}" in words:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests.unit.things import pod
-from vllm_operator.api.observed import Manifest, PodFacts
-from vllm_operator.controller import mounts
+from tests.unit.things import observed, pod, server, target
+from vllm_operator.api.observed import Manifest
+from vllm_operator.controller import events as events_
 from vllm_operator.controller.cluster import Cluster
+from vllm_operator.status.view import Hanging, View
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MISSING = 'MountVolume.SetUp failed for volume "chat-template" : configmap "templates" not found'
@@ -36,23 +37,23 @@ def event(reason: str, message: str, seconds: int = 0, **more: Any) -> Manifest:
     return {"reason": reason, "message": message, "lastTimestamp": time, "eventTime": None} | more
 
 
-def hanging(name: str = "chat-1", seconds: float = 10, **facts: Any) -> PodFacts:
+def hanging(name: str = "chat-1", seconds: float = 10) -> Hanging:
     since = (NOW - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return pod(name=name, uid=f"u_{name[-1]}", ready=False, creating_since=since, **facts)
+    return Hanging(name, f"u_{name[-1]}", since)
 
 
 async def words(*events: Manifest) -> str:
-    said, _ = await mounts.look(Events(u_1=list(events)), "ns", [hanging()], NOW)
+    said, _ = await events_.look(Events(u_1=list(events)), "ns", [hanging()], NOW)
     return said.get("chat-1", "")
 
 
 async def test_the_words_of_a_pod_that_hangs() -> None:
     cluster = Events(u_1=[event("FailedMount", MISSING)])
-    assert await mounts.look(cluster, "ns", [hanging()], NOW) == ({"chat-1": MISSING}, 10)
+    assert await events_.look(cluster, "ns", [hanging()], NOW) == ({"chat-1": MISSING}, 10)
     assert cluster.asked == [("ns", "u_1")]
 
 
-@pytest.mark.parametrize("reason", ["FailedMount", "FailedAttachVolume", "FailedMapVolume"])
+@pytest.mark.parametrize("reason", ["FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreate"])
 async def test_events_about_volumes_count(reason: str) -> None:
     assert await words(event(reason, "why")) == "why"
 
@@ -88,31 +89,43 @@ async def test_a_failure_has_passed_once_the_kubelet_goes_on(later: str) -> None
 @pytest.mark.parametrize(("seconds", "asked"), [(0, 0), (2, 0), (3, 1), (4, 1)])
 async def test_a_container_is_given_some_seconds(seconds: int, asked: int) -> None:
     cluster = Events()
-    _, again = await mounts.look(cluster, "ns", [hanging(seconds=seconds)], NOW)
+    _, again = await events_.look(cluster, "ns", [hanging(seconds=seconds)], NOW)
     assert len(cluster.asked) == asked
     assert again == (seconds if asked else 3 - seconds)
 
 
 @pytest.mark.parametrize(("seconds", "again"), [(3, 3), (20, 20), (60, 60), (7200, 60)])
 async def test_the_longer_it_hangs_the_more_seldom_it_is_asked_about(seconds: int, again: int) -> None:
-    assert (await mounts.look(Events(), "ns", [hanging(seconds=seconds)], NOW))[1] == again
+    assert (await events_.look(Events(), "ns", [hanging(seconds=seconds)], NOW))[1] == again
 
 
 async def test_the_youngest_pod_decides_when_to_look_again() -> None:
     pods = [hanging("chat-1", 50), hanging("chat-2", 1)]
-    assert (await mounts.look(Events(), "ns", pods, NOW))[1] == 2
+    assert (await events_.look(Events(), "ns", pods, NOW))[1] == 2
 
 
-async def test_nobody_asks_about_pods_that_do_not_hang_or_go() -> None:
+async def test_nobody_is_asked_where_nothing_hangs() -> None:
     cluster = Events()
-    pods = [pod(), pod(name="chat-2", ready=False, waiting="CrashLoopBackOff"), hanging(deleting=True)]
-    assert await mounts.look(cluster, "ns", pods, NOW) == ({}, None)
+    assert await events_.look(cluster, "ns", [], NOW) == ({}, None)
     assert cluster.asked == []
+
+
+def test_what_hangs() -> None:
+    since = "2026-01-02T03:04:05Z"
+    pods = [
+        pod(),
+        pod(name="chat-2", ready=False, waiting="CrashLoopBackOff"),
+        pod(name="chat-3", creating_since=since, deleting=True),
+        pod(name="chat-4", creating_since=since, record="other"),
+        pod(name="chat-5", creating_since=since, uid="u_5"),
+    ]
+    view = View(observed(server(), pods=pods), target())
+    assert list(view.hanging()) == [Hanging("chat-5", "u_5", since)]
 
 
 async def test_a_few_pods_speak_for_all_and_always_the_same_ones() -> None:
     cluster = Events(u_2=[event("FailedMount", MISSING)])
     pods = [hanging(f"chat-{number}", 10) for number in (5, 4, 3, 2, 1)]
-    said, _ = await mounts.look(cluster, "ns", pods, NOW)
+    said, _ = await events_.look(cluster, "ns", pods, NOW)
     assert [uid for _, uid in cluster.asked] == ["u_1", "u_2", "u_3"]
     assert said == {"chat-2": MISSING}
