@@ -35,6 +35,8 @@ class Settings:
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
     workers: int = 16
+    read_logs: bool = True
+    """Whether the last lines of logs may be read, to tell how far a start has come."""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -55,6 +57,7 @@ class Settings:
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
             workers=_number(environment, "VLLM_OPERATOR_WORKERS", 16, 1, 256),
+            read_logs=_truth(environment, "VLLM_OPERATOR_READ_LOGS", default=True),
         )
 
 
@@ -86,6 +89,13 @@ def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:
         if not _LABEL.fullmatch(word):
             raise InvalidSettingError(f"{name}: {word!r} is not a label such as gaudi=true")
     return dict(word.split("=", 1) for word in words)
+
+
+def _truth(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environment.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise InvalidSettingError(f"{name}: {text!r} is neither true nor false")
+    return text == "true"
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

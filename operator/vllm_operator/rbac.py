@@ -16,6 +16,8 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "events", ("list",)),
     ("", "persistentvolumeclaims", _CHILD),
     ("", "pods", ("list", "watch")),
+    # Only with VLLM_OPERATOR_READ_LOGS; without it, take this line out of the role.
+    ("", "pods/log", ("get",)),
     ("", "serviceaccounts", (*_CHILD, "delete")),
     ("", "services", _CHILD),
     ("apps", "controllerrevisions", (*_CHILD, "delete")),

@@ -120,6 +120,8 @@ class PodFacts:
     record: str | None
     job: str | None
     """Name of the Job that it belongs to."""
+    container: str
+    """Name of its container."""
     deleting: bool
     ready: bool
     failure: str
@@ -150,6 +152,15 @@ class PodFacts:
         return said if isinstance(said, dict) else {}
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far something has come."""
+
+    phase: str
+    done: int
+    total: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
     """All that is known of one server when it is reconciled."""
@@ -161,6 +172,8 @@ class Observed:
     pods: tuple[PodFacts, ...]
     events: Mapping[str, str] = field(default_factory=dict)
     """What Events say of pods and Jobs that hang, by the name of these."""
+    progress: Progress | None = None
+    """How far the first pod that starts has come."""
 
     @property
     def deployment(self) -> DeploymentFacts | None:

@@ -94,6 +94,9 @@ _SERVER_COLUMNS = [
     _column("Age", ".metadata.creationTimestamp", "date"),
     _column("Reason", f"{_READY}.reason", wide=True),
     _column("Image", ".status.image", wide=True),
+    _column("Warm-up", ".status.warmup.phase", wide=True),
+    _column("Done", ".status.warmup.done", "integer", wide=True),
+    _column("Of", ".status.warmup.total", "integer", wide=True),
 ]
 
 

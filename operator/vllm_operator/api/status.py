@@ -24,6 +24,17 @@ class Condition(Model):
     """What is going on, and what to do."""
 
 
+class WarmupStatus(Model):
+    """How far a start has come, as the server's own lines tell; absent when nothing starts."""
+
+    phase: str
+    """What is being done, such as `Loading`, `Prompt` or `Decode`."""
+    done: int
+    """Steps that are done."""
+    total: int
+    """Steps in all."""
+
+
 class VLLMServerStatus(Model):
     """What is true. Only the operator writes it."""
 
@@ -45,6 +56,8 @@ class VLLMServerStatus(Model):
     """Image of the revision asked for."""
     model_revision: str | None = None
     """Commit of the model that the cache holds, where a prefetch has filled it."""
+    warmup: WarmupStatus | None = None
+    """How far the first pod that starts has come; written every 20 seconds at most."""
     refresh_available: bool | None = None
     """Whether the present operator would make other pods than those that its record keeps: change
     `spec.rollout.refresh` to take them."""

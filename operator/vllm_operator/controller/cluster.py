@@ -174,6 +174,11 @@ class Cluster:
         items: list[Manifest] = answer["items"] or []
         return items
 
+    async def last_lines(self, namespace: str, pod: str, container: str) -> str:
+        """The last lines of a container's log. Raises ApiError."""
+        query = {"container": container, "tailLines": "50", "limitBytes": "16384"}
+        return (await self._ask("GET", f"{_path('Pod', namespace, pod)}/log", query)).decode(errors="replace")
+
     async def _call(
         self,
         method: str,
@@ -184,6 +189,20 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Manifest:
+        data = await self._ask(method, path, query, body=body, content_type=content_type, accept=accept)
+        answer: Manifest = json.loads(data)
+        return answer
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: bytes | Manifest | list[Manifest] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> bytes:
         client = self._client
         headers = {**client.default_headers, "Content-Type": content_type, "Accept": accept}
         await client.update_params_for_auth(headers, None, ["BearerToken"], path, method, None)
@@ -192,8 +211,7 @@ class Cluster:
         data: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 300:
             raise _error(response.status, data, response.headers.get("Retry-After", ""))
-        answer: Manifest = json.loads(data)
-        return answer
+        return data
 
 
 def _error(status: int, data: bytes, retry_after: str) -> ApiError:

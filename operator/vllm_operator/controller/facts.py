@@ -162,6 +162,7 @@ def pod(body: Body) -> PodFacts:
         uid=metadata["uid"],
         record=labels.get(names.RECORD),
         job=labels.get(names.JOB),
+        container=names.PREFETCH if labels.get(names.JOB) else names.CONTAINER,
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
         failure=": ".join(filter(None, failure)),

@@ -12,6 +12,7 @@ from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster, credentials, load_configuration
 from vllm_operator.controller.health import Health
 from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.workqueue import Priority, WorkQueue
@@ -49,7 +50,8 @@ class Operator:
         self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event(), set())
         self.health = Health(self.feed.queue, self._ready)
         children = Children(self.feed.store, cluster, settings.defaults)
-        self.reconciler = Reconciler(self.feed.store, cluster, children, socket.gethostname())
+        progress = ProgressReader(cluster, enabled=settings.read_logs)
+        self.reconciler = Reconciler(self.feed.store, cluster, children, progress, socket.gethostname())
 
     async def reconcile(self) -> int:
         """Watch and reconcile until `stopping` is set or a part ends by a fault. Returns the exit code."""

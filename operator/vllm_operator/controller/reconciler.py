@@ -12,12 +12,14 @@ from vllm_operator.controller import events, facts, outcome
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError, WaitingError
+from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
 from vllm_operator.status.server import judge, judge_blocked, judge_invalid
 from vllm_operator.status.view import View
+from vllm_operator.status.warmup import half_time
 
 OBSERVATION_SECONDS = 2.0
 """Seconds in which the Deployment controller is expected to look at what we wrote. Until then there is
@@ -29,10 +31,13 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Brings servers and their children together, and says in their status how far they are."""
 
-    def __init__(self, store: Store, cluster: Cluster, children: Children, instance: str) -> None:
+    def __init__(
+        self, store: Store, cluster: Cluster, children: Children, progress: ProgressReader, instance: str
+    ) -> None:
         self._store = store
         self._cluster = cluster
         self._children = children
+        self._progress = progress
         self._instance = instance
         """Name under which Events are posted: that of the pod, or of the host."""
 
@@ -44,6 +49,7 @@ class Reconciler:
         entry = self._store.entry(key)
         if entry is None or entry.deleting:
             self._children.forget(key)
+            self._progress.forget(key)
             return None
         now = datetime.now(UTC)
         try:
@@ -79,11 +85,12 @@ class Reconciler:
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
-        view = View(seen, wanted.target)
-        said, again = await events.look(self._cluster, key.namespace, view.hanging(), now)
-        status = judge(replace(seen, events=said), wanted.target, previous=entry.transitions, now=_text(now))
-        await self._write(key, entry, status)
-        return again
+        view = View(seen, wanted.target, _text(now))
+        said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
+        done, progress_again = await self._progress.look(key, view.starting())
+        seen = replace(seen, events=said, progress=done)
+        await self._write(key, entry, judge(seen, wanted.target, previous=entry.transitions, now=_text(now)))
+        return _soonest(events_again, progress_again, _seconds_until(half_time(view), now))
 
     async def _observe(self, key: Key, entry: Entry) -> Observed | None:
         """What is known of a server; a given claim is not watched, and so read until it is bound."""
@@ -153,6 +160,18 @@ class Reconciler:
             await self._cluster.post_event(key.namespace, event)
         except ApiError as error:
             log.warning("%s/%s: Event %s was not taken: %s", key.namespace, key.name, condition.reason, error)
+
+
+def _seconds_until(time: str | None, now: datetime) -> float | None:
+    """Seconds from now, or None if that time has passed."""
+    if time is None:
+        return None
+    seconds = (datetime.fromisoformat(time) - now).total_seconds()
+    return seconds if seconds > 0 else None
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((each for each in seconds if each is not None), default=None)
 
 
 def _text(time: datetime) -> str:

@@ -1,9 +1,12 @@
 """Arguments and environment of vLLM, from a spec and the profile of its engine."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
+from vllm_operator.api.owned import flag_name
 from vllm_operator.api.quantity import in_bytes
+from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.vllmserver import VLLMServerSpec
 from vllm_operator.desired import devices, names
 from vllm_operator.desired.defaults import Image
@@ -46,6 +49,8 @@ def arguments(spec: VLLMServerSpec, profile: Profile, commit: str | None) -> lis
     for index, argument in enumerate(spec.extra_args or ()):
         profile.check_argument(f"spec.extraArgs[{index}]", argument)
         words.append(argument)
+    if spec.prefetch:
+        _check_second_models(spec.extra_args or [])
     return [literal(word) for word in words]
 
 
@@ -59,6 +64,28 @@ def _knobs(spec: VLLMServerSpec, profile: Profile) -> list[str]:
         else:
             words += [flag, str(value)]
     return words
+
+
+_SECOND_MODELS = ("--tokenizer", "--hf-config-path", "--lora-modules", "--speculative-config")
+"""Flags that may name another model than the one that is prefetched."""
+
+
+def _check_second_models(arguments: Sequence[str]) -> None:
+    """Raise StalledError(InvalidForEngine) for a model that an offline server could not find."""
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if flag_name(flag) not in _SECOND_MODELS:
+            continue
+        values = (
+            [value] if equals else list(takewhile(lambda a: not a.startswith("-"), arguments[index + 1 :]))
+        )
+        for each in values:
+            if f"{names.DATA}/" not in each and not (each.startswith("{") and '"model"' not in each):
+                raise StalledError(
+                    Reason.INVALID_FOR_ENGINE,
+                    f"spec.extraArgs[{index}]: {flag} names a second model, {each!r}, which is not prefetched, and "
+                    f"the server asks no hub: give a path below {names.DATA}/, or set spec.prefetch to false",
+                )
 
 
 def literal(text: str) -> str:

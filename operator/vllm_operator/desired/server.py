@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from vllm_operator.api.observed import Child, Manifest, Observed, Prefetch, RecordFacts, Ref, Target
 from vllm_operator.api.quantity import exact
+from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import devices, names, prefetch, records
 from vllm_operator.desired.canonical import digest
@@ -37,6 +38,7 @@ def desired(observed: Observed, defaults: Defaults, commit: str | None = None) -
     engine cannot do what the spec asks for.
     """
     server = observed.server
+    _check_claim(observed)
     devices.check_recipes(observed)
     image, pinned = records.image(observed, defaults)
     wanted = prefetch.find(observed, image)
@@ -68,6 +70,17 @@ def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults:
     if running is not None:
         manifests += [*_disruption_budget(observed), _deployment(observed, records.unpack(running.content))]
     return Desired(Target("", inputs.image.image, False, wanted), tuple(manifests))
+
+
+def _check_claim(observed: Observed) -> None:
+    """Raise StalledError(CacheNotShareable) for a given claim that only one pod can ever mount."""
+    claim = observed.claim
+    if claim is not None and claim.access_modes == ("ReadWriteOncePod",):
+        raise StalledError(
+            Reason.CACHE_NOT_SHAREABLE,
+            f"Claim {claim.name} is ReadWriteOncePod: a second pod, of a rollout, a replica or a prefetch, could "
+            "never mount it. Give spec.cache.claimName one that is ReadWriteOnce or ReadWriteMany",
+        )
 
 
 def _record_of(observed: Observed, digest: str) -> RecordFacts | None:

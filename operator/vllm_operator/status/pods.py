@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from vllm_operator.api.gaudi import CARD
 from vllm_operator.api.observed import PodFacts
@@ -235,30 +234,7 @@ def unschedulable(view: View) -> Verdict | None:
     return Verdict(False, Reason.UNSCHEDULABLE, message)
 
 
-def warming_up(view: View) -> Verdict | None:
-    """A container runs and does not answer yet, or the Deployment has not counted it yet.
-
-    The Deployment counts a pod some milliseconds after the pod says that it is ready; another reason in
-    between would tell nobody anything.
-    """
-    answering = sum(pod.ready for pod in view.observed.pods)
-    uncounted = view.deployment is None or view.deployment.ready_replicas < answering
-    pod = view.first(lambda pod: pod.started_at and (uncounted or not pod.ready))
-    if pod is None:
-        return None
-    until = _later(pod.started_at, view.server.spec.warmup.timeout_seconds)
-    message = (
-        f"Pod {pod.name} loads the model since {pod.started_at} and has until {until} "
-        f"(spec.warmup.timeoutSeconds). See {view.kubectl(f'logs -f {pod.name}')}"
-    )
-    return Verdict(False, Reason.WARMING_UP, message)
-
-
 def _sentence(words: str) -> str:
     """Another's words, so that ours can follow."""
     words = words.strip()
     return words if not words or words.endswith((".", "!", "?")) else f"{words}."
-
-
-def _later(start: str, seconds: int) -> str:
-    return (datetime.fromisoformat(start) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")

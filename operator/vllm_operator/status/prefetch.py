@@ -78,8 +78,9 @@ def prefetching(view: View) -> Verdict:
     claim, job = names.claim(view.server), view.job
     pod = view.first(lambda pod: pod.started_at)
     since = f" since {pod.started_at}" if pod else ""
-    logs = view.kubectl(f"logs -f job/{job}")
-    message = f"Job {job} downloads the model into claim {claim}{since}. See {logs}"
+    logs, progress = view.kubectl(f"logs -f job/{job}"), view.observed.progress
+    done = f" {progress.phase}: {progress.done:,} of {progress.total:,} bytes." if progress else ""
+    message = f"Job {job} downloads the model into claim {claim}{since}.{done} See {logs}"
     return Verdict(False, Reason.PREFETCHING, message)
 
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from vllm_operator.api.observed import Observed, Target
 from vllm_operator.api.reasons import Reason
-from vllm_operator.api.status import VLLMServerStatus
+from vllm_operator.api.status import VLLMServerStatus, WarmupStatus
 from vllm_operator.desired import names
-from vllm_operator.status import pods, prefetch
+from vllm_operator.status import pods, prefetch, warmup
 from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import Check, View
 
@@ -88,7 +88,7 @@ READINESS: tuple[Check, ...] = (
     pods.crash_looping,
     pods.evicted,
     pods.unschedulable,
-    pods.warming_up,
+    warmup.warming_up,
 )
 
 
@@ -139,13 +139,23 @@ def judge(
     observed: Observed, target: Target, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could be made."""
-    view = View(observed, target)
+    view = View(observed, target, now)
     verdict = readiness(view)
     facts = {"ModelCached": prefetch.cached(view, verdict)}
     status = _status(observed, verdict, facts, previous, now)
     commit = target.prefetch.commit if target.prefetch else None
-    more = {"image": target.image, "refresh_available": target.refresh_available, "model_revision": commit}
+    more = {
+        "image": target.image,
+        "refresh_available": target.refresh_available,
+        "model_revision": commit,
+        "warmup": _warmup(observed),
+    }
     return status.model_copy(update=more)
+
+
+def _warmup(observed: Observed) -> WarmupStatus | None:
+    done = observed.progress
+    return WarmupStatus(phase=done.phase, done=done.done, total=done.total) if done else None
 
 
 def judge_blocked(

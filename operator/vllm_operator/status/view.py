@@ -24,6 +24,8 @@ class View:
 
     observed: Observed
     target: Target
+    now: str = ""
+    """The time (RFC 3339); empty where it does not matter."""
 
     @property
     def server(self) -> VLLMServer:
@@ -71,6 +73,10 @@ class View:
         job = self.observed.children.get(("Job", self.job or ""))
         if isinstance(job, JobFacts) and not (job.failed or job.succeeded or self._staying()):
             yield Hanging(job.name, job.uid, job.created_at)
+
+    def starting(self) -> PodFacts | None:
+        """The first pod whose container runs and has not done yet what it was started for."""
+        return self.first(lambda pod: pod.started_at and (pod.job or not pod.ready))
 
     def first(self, wanted: Callable[[PodFacts], object]) -> PodFacts | None:
         """The first pod of which something holds."""

@@ -1,0 +1,28 @@
+"""How far a start has come, from the last lines of a log.
+
+Formats: vllm-gaudi 0.26 (hpu_model_runner.py, warmup_graphs), line by line with VLLM_DEVELOPER_MODE and as
+one bar that is redrawn without it; Intel's fork of vLLM before that (habana_model_runner.py); vLLM's own
+loader (model_loader/weight_utils.py); and our own prefetch (podscripts/prefetch.py).
+"""
+
+import re
+
+from vllm_operator.api.observed import Progress
+
+_STEPS = (
+    re.compile(r"\[Warmup\]\[(?P<phase>[^\]]+)\]\[(?P<done>\d+)/(?P<total>\d+)\]"),
+    re.compile(r"(?P<phase>\w+) warmup processing: ?:?\s+\d+%\|[^|]*\| (?P<done>\d+)/(?P<total>\d+)"),
+    re.compile(r"(?P<phase>Loading) \w+ checkpoint shards:\s+\d+% Completed \| (?P<done>\d+)/(?P<total>\d+)"),
+    re.compile(r"^prefetch: (?P<phase>\w+) (?P<done>\d+)/(?P<total>\d+)"),
+)
+
+
+def read(log: str) -> Progress | None:
+    """The last step that a log tells of, or None if it tells of none."""
+    # A bar is redrawn after a carriage return, and nothing but it stands in its line.
+    for line in reversed(re.split(r"[\r\n]+", log)):
+        for step in _STEPS:
+            found = step.search(line)
+            if found:
+                return Progress(found["phase"], int(found["done"]), int(found["total"]))
+    return None
