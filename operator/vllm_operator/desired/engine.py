@@ -83,8 +83,9 @@ def _check_second_models(arguments: Sequence[str]) -> None:
             if f"{names.DATA}/" not in each and not (each.startswith("{") and '"model"' not in each):
                 raise StalledError(
                     Reason.INVALID_FOR_ENGINE,
-                    f"spec.extraArgs[{index}]: {flag} names a second model, {each!r}, which is not prefetched, and "
-                    f"the server asks no hub: give a path below {names.DATA}/, or set spec.prefetch to false",
+                    f"spec.extraArgs[{index}]: {flag} names a second model, {each!r}, which is not "
+                    "prefetched, and the server asks no hub: give a path below /data/, or set spec.prefetch "
+                    "to false",
                 )
 
 

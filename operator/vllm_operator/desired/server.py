@@ -78,7 +78,7 @@ def _check_claim(observed: Observed) -> None:
     if claim is not None and claim.access_modes == ("ReadWriteOncePod",):
         raise StalledError(
             Reason.CACHE_NOT_SHAREABLE,
-            f"Claim {claim.name} is ReadWriteOncePod: a second pod, of a rollout, a replica or a prefetch, could "
+            f"Claim {claim.name} is ReadWriteOncePod: a second pod (rollout, replica, prefetch) could "
             "never mount it. Give spec.cache.claimName one that is ReadWriteOnce or ReadWriteMany",
         )
 
