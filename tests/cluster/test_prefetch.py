@@ -7,9 +7,7 @@ from tests.harness.operator import OperatorProcess
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
-def test_the_cache_is_filled_before_there_are_pods(
-    api: Api, namespace: str, shared: OperatorProcess
-) -> None:
+def test_the_cache_is_filled_before_there_are_pods(api: Api, namespace: str, shared: OperatorProcess) -> None:
     created = support.put(api, support.server(namespace, prefetch=True))
     ready = support.wait_serving(api, namespace)
     assert ready["status"]["modelRevision"] == COMMIT

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 
 from vllm_operator.__main__ import main
 from vllm_operator.desired.records import renderer
+from vllm_operator.generate import dump
 
 HERE = Path(__file__).parent
+SCRIPT = HERE.parents[1] / "operator" / "vllm_operator" / "podscripts" / "prefetch.py"
 SAMPLES = HERE.parents[1] / "manifests" / "samples"
 CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
 
@@ -19,8 +21,13 @@ CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
 def render(file: Path) -> str:
     result = CliRunner().invoke(main, ["render", str(file)], env={}, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
+    made = list(yaml.safe_load_all(result.stdout))
+    for child in made:
+        if child["kind"] == "ConfigMap":
+            assert child["data"] == {SCRIPT.name: SCRIPT.read_text()}
+            child["data"] = {SCRIPT.name: f"(podscripts/{SCRIPT.name})"}
     # Which code has rendered a record changes with every edit of it, whatever it renders.
-    return result.stdout.replace(renderer(), "0123456789")
+    return dump(made).replace(renderer(), "0123456789")
 
 
 @pytest.mark.parametrize("case", CASES)

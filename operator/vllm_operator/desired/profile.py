@@ -67,7 +67,7 @@ def _invalid(message: str) -> StalledError:
 def _load(stem: str) -> Profile:
     data = tomllib.loads((_FOLDER / f"{stem}.toml").read_text())
     return Profile(
-        name=stem.replace("-", " "),
+        name=" ".join(stem.rsplit("-", 1)),
         devices=tuple(data["devices"]),
         flags=_flags((_FOLDER / f"{stem}.tsv").read_text()),
         short=data["short"],
