@@ -62,7 +62,8 @@ class Cpu(Model):
 
     rules: ClassVar = (
         Rule(
-            "!has(self.kvCache) || quantity(string(self.kvCache)).isGreaterThan(quantity('0'))",
+            "!has(self.kvCache) || !isQuantity(string(self.kvCache)) || "
+            "quantity(string(self.kvCache)).isGreaterThan(quantity('0'))",
             "kvCache must be greater than 0",
             lambda c: c.kv_cache is None or exact(c.kv_cache) > 0,
         ),

@@ -120,12 +120,13 @@ class Cache(Model):
             lambda c: c.size is not None or not (c.storage_class_name or c.access_modes or c.retention),
         ),
         Rule(
-            "!has(self.size) || quantity(string(self.size)).isGreaterThan(quantity('0'))",
+            "!has(self.size) || !isQuantity(string(self.size)) || "
+            "quantity(string(self.size)).isGreaterThan(quantity('0'))",
             "size must be greater than 0",
             lambda c: c.size is None or exact(c.size) > 0,
         ),
         Rule(
-            "!has(self.size) || !has(oldSelf.size) || "
+            "!has(self.size) || !has(oldSelf.size) || !isQuantity(string(self.size)) || "
             "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
             "size may grow, but not shrink: a volume cannot be made smaller",
         ),
@@ -213,7 +214,8 @@ VariableName = Annotated[
     *checked(
         Rule(
             OWNED_VARIABLE_CEL,
-            "the operator sets this variable itself: use the field for it (model, cache, cpu, warmup)",
+            "the operator sets this variable itself: use the field for it (model, cache, cpu, warmup) or "
+            "leave it out",
             lambda name: name not in OWNED_VARIABLES,
         )
     ),

@@ -62,7 +62,8 @@ ProxyUrl = Annotated[
     *checked(
         Rule(
             "!self.contains('@')",
-            "a proxy's password does not belong into a resource: set the variable by extraEnv from a Secret",
+            "a proxy's password does not belong into a resource: leave proxy out, and set the variables by "
+            "extraEnv from a Secret",
             lambda url: "@" not in url,
         )
     ),
