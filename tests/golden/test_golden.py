@@ -58,7 +58,7 @@ def test_records_hold_the_template_that_the_deployment_has(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_no_text_of_the_resource_is_lost(case: str) -> None:
     """Arguments and values come out as they stood, but for `$`, which the kubelet would expand."""
-    spec = yaml.safe_load((HERE / case / "CR.yaml").read_text())["spec"]
+    (spec,) = (each["spec"] for each in documents(HERE / case / "CR.yaml") if each["kind"] == "VLLMServer")
     container = load(case)[-1]["spec"]["template"]["spec"]["containers"][0]
     words = [word.replace("$$", "$") for word in container["args"]]
     given = spec.get("extraArgs", [])
@@ -72,4 +72,8 @@ def test_no_text_of_the_resource_is_lost(case: str) -> None:
 
 
 def load(case: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((HERE / case / "children.yaml").read_text()))
+    return documents(HERE / case / "children.yaml")
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(file.read_text()))

@@ -9,6 +9,7 @@ from vllm_operator.api.observed import PodFacts
 from vllm_operator.api.reasons import Reason
 from vllm_operator.desired import names
 from vllm_operator.status.conditions import Verdict
+from vllm_operator.status.lastwords import ELSEWHERE, gist
 from vllm_operator.status.view import View
 
 IMAGE_PULL_REASONS = frozenset(
@@ -180,8 +181,11 @@ def crash_looping(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.exit_code is not None and not pod.ready)
     if pod is None:
         return None
-    logs = view.kubectl(f"logs {pod.name} --previous")
-    words = _sentence(pod.last_words) or "no last words."
+    words = gist(pod.last_words)
+    # The engine's own words stand above those of the front, and are more than the kubelet keeps.
+    search = " | grep Error:" if ELSEWHERE in words else ""
+    logs = view.kubectl(f"logs {pod.name} --previous{search}")
+    words = _sentence(words) or "no last words."
     message = f"Container ended with exit code {pod.exit_code}: {words} See {logs}"
     return Verdict(False, Reason.CRASH_LOOPING, message)
 
