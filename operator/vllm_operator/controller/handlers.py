@@ -112,8 +112,6 @@ def registry(feed: Feed, login: Login) -> kopf.OperatorRegistry:
 
 
 def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed: Feed) -> None:
-    priority = Priority.USER if kind == KIND else Priority.CHILD
-
     @kopf.on.event(*resource, id=f"see-{kind}", registry=to)
     async def see(event: kopf.RawEvent, **_: Any) -> None:
         body = event["object"]
@@ -123,7 +121,13 @@ def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed
         take = feed.store.gone if event["type"] == "DELETED" else feed.store.see
         key = take(kind, body)
         if key is not None:
-            feed.queue.add(key, priority if listed else Priority.RESYNC)
+            feed.queue.add(key, _priority(kind, event["type"]) if listed else Priority.RESYNC)
+
+
+def _priority(kind: str, event: str | None) -> Priority:
+    if kind != KIND:
+        return Priority.CHILD
+    return Priority.NEW if event == "ADDED" else Priority.USER
 
 
 async def start(
