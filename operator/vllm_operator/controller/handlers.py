@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from vllm_operator.api.meta import GROUP, VERSION
 from vllm_operator.api.vllmserver import KIND, PLURAL
@@ -47,6 +48,13 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
     def store(self, **_: Any) -> None:
         return None
+
+
+class _NoMemories(ResourceMemories):
+    """Remembers no object: what no handler needs takes as much space as all that the store keeps."""
+
+    async def recall(self, raw_body: kopf.RawBody, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **options | {"ephemeral": True})
 
 
 class _Everything(Collection[Any]):
@@ -145,5 +153,6 @@ async def start(
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=stop,
+        memories=_NoMemories(),
     )
     return kopf.run_tasks(tasks, ignored=_Everything())
