@@ -2,8 +2,8 @@
 
 uid and gid, the read-only root, capabilities, volumes, mounts, command, arguments and environment are those
 of the template. Anything in it that is not known here is an error: nothing that is rendered goes untried in
-silence. Not acted out: limits of CPU and memory, groups of files (`fsGroup`), image pulls. The user is 1000
-inside a user namespace only, and outside whoever runs the tests.
+silence. Not acted out: where the pod is placed, limits of CPU and memory, groups of files (`fsGroup`), image
+pulls. The user is 1000 inside a user namespace only, and outside whoever runs the tests.
 """
 
 import os
@@ -29,11 +29,12 @@ ACTED_OUT = {
     "pod's securityContext": {"runAsGroup", "runAsUser", "seccompProfile"},
     "container's securityContext": {"allowPrivilegeEscalation", "capabilities", "readOnlyRootFilesystem"},
 }
-LEFT_OUT = {
-    "pod": {"automountServiceAccountToken", "enableServiceLinks", "imagePullSecrets", "serviceAccountName"},
+LEFT_OUT: dict[str, set[str]] = {
+    "pod": {"automountServiceAccountToken", "enableServiceLinks", "imagePullSecrets", "serviceAccountName"}
+    | {"affinity", "nodeSelector", "priorityClassName", "tolerations", "topologySpreadConstraints"},
     "container": {"image", "imagePullPolicy", "resources"},
     "pod's securityContext": {"fsGroup", "fsGroupChangePolicy", "runAsNonRoot"},
-    "container's securityContext": set[str](),
+    "container's securityContext": set(),
 }
 
 

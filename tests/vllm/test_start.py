@@ -40,14 +40,16 @@ def test_a_path_on_a_claim_that_others_have_filled(start: Start, cache: Path) ->
     assert any(path.is_file() for path in (pod.volumes / "home" / ".cache" / "vllm").rglob("*"))
 
 
-def test_a_pod_that_is_deleted_while_it_starts(start: Start) -> None:
-    """SIGTERM is lost while vLLM is imported, and ends it from then on.
+def test_sigterm_while_it_starts(start: Start) -> None:
+    """SIGTERM is lost while vLLM is imported, and ends it while it makes out its configuration.
 
     Process 1 of a container has no default for a signal: until vLLM has installed a handler, the kernel drops
-    it. So a pod that is deleted in its first seconds stays until its grace period is over.
+    it. Once the engine starts vLLM loses it too, gets ready and serves (seen with 0.32.0). So a pod that is
+    deleted while it starts may stay until its grace period is over. Nothing that is rendered changes that.
     """
     with start(Case("early", {"engineArgs": {"enforceEager": True}})) as pod:
         pod.terminate()
         wait_until(lambda: ARGUMENTS_READ in pod.log, [pod.process], 600, "it has read its arguments")
-        end = pod.delete()
-    assert not end.killed, pod.last_words
+        pod.terminate()
+        assert pod.wait_end(60) != 0
+    assert "Application startup complete" not in pod.log

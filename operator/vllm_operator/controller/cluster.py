@@ -101,7 +101,7 @@ class Cluster:
     async def uids(self, kind: str, namespace: str | None, selector: str = "") -> set[str]:
         """The uids of all objects of a kind, in one namespace or in all. Raises ApiError."""
         found: set[str] = set()
-        query = {"limit": "500", "labelSelector": selector}
+        query = {"limit": "100", "labelSelector": selector}
         while True:
             answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from vllm_operator.api.meta import GROUP, VERSION
 from vllm_operator.api.vllmserver import KIND, PLURAL
@@ -51,6 +52,13 @@ class _NoDiffBase(kopf.DiffBaseStorage):
         return None
 
 
+class _NoMemories(ResourceMemories):
+    """Remembers no object: what no handler needs takes as much space as all that the store keeps."""
+
+    async def recall(self, raw_body: kopf.RawBody, **options: Any) -> ResourceMemory:
+        return await super().recall(raw_body, **options | {"ephemeral": True})
+
+
 class _Everything(Collection[Any]):
     """Holds everything: kopf then cancels no task that is not its own when it ends."""
 
@@ -71,7 +79,7 @@ def settings() -> kopf.OperatorSettings:
     # Resources are known by name: no rights on CRDs and namespaces are needed to find them.
     result.scanning.disabled = True
     # What a page brings is in memory all at once, of each kind.
-    result.watching.chunk_size = 100
+    result.watching.chunk_size = 50
     # kopf keeps the latest event of an object, whole, until it has been idle for so long. After a start that
     # is all there is in the cluster: with the default of 5 s, a thousand servers take 200 MB for good.
     result.queueing.idle_timeout = 0.1
@@ -147,5 +155,6 @@ async def start(
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=stop,
+        memories=_NoMemories(),
     )
     return kopf.run_tasks(tasks, ignored=_Everything())

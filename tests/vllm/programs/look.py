@@ -29,9 +29,7 @@ def seen(places: str, words: list[str]) -> dict[str, Any]:
         "gid": os.getgid(),
         "environment": dict(os.environ),
         "words": words,
-        "capabilities": [
-            int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
-        ],
+        "capabilities": {name: int(value, 16) for name, value in status.items() if name.startswith("Cap")},
         "noNewPrivileges": status["NoNewPrivs"],
         "seccomp": status["Seccomp"],
         "writable": [place for place in places.split(":") if can_write(place)],
