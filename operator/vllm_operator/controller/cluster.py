@@ -98,16 +98,18 @@ class Cluster:
                 return None
             raise
 
-    async def uids(self, kind: str, namespace: str | None, selector: str = "") -> set[str]:
-        """The uids of all objects of a kind, in one namespace or in all. Raises ApiError."""
+    async def uids(self, kind: str, namespace: str | None, selector: str = "") -> tuple[set[str], int]:
+        """The uids of all objects of a kind, in one namespace or in all, and the resourceVersion at which
+        these were all. Raises ApiError.
+        """
         found: set[str] = set()
-        query = {"limit": "100", "labelSelector": selector}
+        query = {"limit": "500", "labelSelector": selector}
         while True:
             answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
             query["continue"] = answer["metadata"].get("continue", "")
             if not query["continue"]:
-                return found
+                return found, int(answer["metadata"]["resourceVersion"])
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object by an apply without force. Raises ApiError, with 409 if others hold its fields.

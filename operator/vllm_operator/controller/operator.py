@@ -15,6 +15,7 @@ from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
+from vllm_operator.controller.sweep import sweep
 from vllm_operator.controller.workqueue import Priority, WorkQueue
 
 RETRY_SECONDS = 3.0
@@ -62,6 +63,7 @@ class Operator:
         watcher = asyncio.create_task(watching)
         listing = asyncio.create_task(self._list())
         workers = [asyncio.create_task(self._work(listing)) for _ in range(self.settings.workers)]
+        workers.append(asyncio.create_task(sweep(self.cluster, self.feed, self.settings.namespaces)))
         stopped = asyncio.create_task(self.stopping.wait())
         log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
         await asyncio.wait({stopped, watcher, *workers}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,7 +106,7 @@ class Operator:
         for kind in handlers.WATCHED:
             selector = handlers.SELECTOR if kind in handlers.CHILDREN else ""
             for namespace in self.settings.namespaces or (None,):
-                found |= await self.cluster.uids(kind, namespace, selector)
+                found |= (await self.cluster.uids(kind, namespace, selector))[0]
         return found
 
     async def _work(self, listing: asyncio.Task[None]) -> None:

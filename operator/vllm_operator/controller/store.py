@@ -6,7 +6,7 @@ watch that lags behind never makes a reconcile see, and do again, what is done.
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -80,12 +80,16 @@ class Store:
     def gone(self, kind: str, body: Body) -> Key | None:
         """Take in that an object is gone. Returns the key that it concerns."""
         key = _key(kind, body)
-        entry = self._entries.get(key) if key else None
-        if key is None or entry is None:
+        if key is None or key not in self._entries:
             return None
-        name, uid = body["metadata"]["name"], body["metadata"]["uid"]
+        self._drop(key, kind, body["metadata"])
+        return key
+
+    def _drop(self, key: Key, kind: str, metadata: Mapping[str, Any]) -> None:
+        entry = self._entries[key]
+        name, uid = metadata["name"], metadata["uid"]
         # Who was told so by a 404 knows no resourceVersion, and must not undo what the watch has told.
-        self._gone[uid] = max(self._gone.get(uid, 0), int(body["metadata"].get("resourceVersion", 0)))
+        self._gone[uid] = max(self._gone.get(uid, 0), int(metadata.get("resourceVersion", 0)))
         if len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
         if kind == KIND and entry.uid == uid:
@@ -96,7 +100,6 @@ class Store:
             self.forget(key, (kind, name), uid)
         if not (entry.body or entry.children or entry.pods):
             del self._entries[key]
-        return key
 
     def forget(self, key: Key, ref: Ref, uid: str) -> None:
         """Drop a child, unless another of the same name has taken its place."""
@@ -104,6 +107,22 @@ class Store:
         known = entry.children.get(ref) if entry else None
         if entry is not None and known is not None and known.uid == uid:
             del entry.children[ref]
+
+    def sweep(self, kind: str, namespace: str | None, uids: Set[str], version: int) -> list[Key]:
+        """Drop what is not among all objects of a kind that there were at a resourceVersion.
+
+        Returns the keys that it concerned.
+        """
+        ghosts = [
+            (key, metadata)
+            for key, entry in self._entries.items()
+            if namespace in (None, key.namespace)
+            for metadata in _known(key, entry, kind)
+            if metadata["uid"] not in uids and int(metadata["resourceVersion"]) <= version
+        ]
+        for key, metadata in ghosts:
+            self._drop(key, kind, metadata)
+        return [key for key, _ in ghosts]
 
     def observe(self, key: Key) -> Observed | None:
         """All that is known of a server, to be reconciled; None when it is gone or going.
@@ -126,6 +145,19 @@ class Store:
 def _parse(body: bytes) -> VLLMServer:
     # A reconcile looks at its server several times. To keep the models of all would take ten times the space.
     return VLLMServer.parse(json.loads(body))
+
+
+def _known(key: Key, entry: Entry, kind: str) -> Iterator[Mapping[str, Any]]:
+    """Name, uid and resourceVersion of what is known of a kind."""
+    if kind == KIND:
+        found = [(key.name, entry.uid, entry.resource_version)] if entry.body else []
+    elif kind == "Pod":
+        found = [(name, pod.uid, version) for name, (version, pod) in entry.pods.items()]
+    else:
+        children = (child for child in entry.children.values() if child.kind == kind)
+        found = [(child.name, child.uid, child.resource_version) for child in children]
+    for name, uid, version in found:
+        yield {"name": name, "uid": uid, "resourceVersion": version}
 
 
 def _key(kind: str, body: Body) -> Key | None:
