@@ -8,6 +8,7 @@ from vllm_operator.api.observed import (
     Child,
     ClaimFacts,
     DeploymentFacts,
+    JobFacts,
     Observed,
     PodFacts,
     Prefetch,
@@ -88,6 +89,12 @@ def claim(**facts: Any) -> ClaimFacts:
     return ClaimFacts(**(_common("PersistentVolumeClaim", "chat-cache") | plain | facts))
 
 
+def job(name: str, **facts: Any) -> JobFacts:
+    """A Job that runs."""
+    plain: dict[str, Any] = {"created_at": "2026-01-02T03:04:05Z", "succeeded": False, "failed": ""}
+    return JobFacts(**_common("Job", name), **(plain | facts))
+
+
 def record(
     digest: str,
     revision: int,
@@ -118,6 +125,7 @@ def pod(**facts: Any) -> PodFacts:
         "uid": "uid-of-pod",
         "record": RECORD,
         "job": None,
+        "container": "vllm",
         "deleting": False,
         "ready": True,
         "failure": "",
