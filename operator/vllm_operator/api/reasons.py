@@ -15,6 +15,14 @@ class Reason(StrEnum):
         member.doc = doc
         return member
 
+    CACHE_FULL = (
+        "CacheFull",
+        "The model does not fit into the space that the cache has; the message says how much is missing.",
+    )
+    CACHE_NOT_READABLE = (
+        "CacheNotReadable",
+        "uid 1000 may not read or write a file of the cache; the message says which, and whose it is.",
+    )
     CACHE_UNBOUND = "CacheUnbound", "The claim of the cache has no volume yet, or does not exist."
     CHILD_REJECTED = (
         "ChildRejected",
@@ -26,9 +34,22 @@ class Reason(StrEnum):
     )
     CRASH_LOOPING = "CrashLooping", "The container ends again and again; the message holds its last words."
     EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
+    GATED_MODEL = (
+        "GatedModel",
+        "The hub gives the model only to accounts that have been granted access, and the token is of none.",
+    )
+    HUB_UNREACHABLE = (
+        "HubUnreachable",
+        "The hub does not answer, or is overloaded; the message says how, and it is asked again.",
+    )
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
+    INVALID_TOKEN = "InvalidToken", "The hub does not accept the token for this model."
+    MODEL_NOT_FOUND = (
+        "ModelNotFound",
+        "The hub has no such model or revision, or shows it only to the token of another account.",
+    )
     MOUNT_FAILED = (
         "MountFailed",
         "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
@@ -36,6 +57,14 @@ class Reason(StrEnum):
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
     OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
     PAUSED = "Paused", "`spec.paused` is true: nothing is changed but the status."
+    PREFETCH_FAILED = (
+        "PrefetchFailed",
+        "The model could not be brought into the cache, no other reason fits; the message holds the words.",
+    )
+    PREFETCHING = (
+        "Prefetching",
+        "The model is being brought into the cache; the server starts when it is there.",
+    )
     ROLLOUT_FAILED = (
         "RolloutFailed",
         "No pod of the revision asked for became ready in time; the message holds the cause.",
@@ -51,7 +80,12 @@ class Reason(StrEnum):
     WARMING_UP = "WarmingUp", "The container runs and loads the model; it does not answer yet."
 
 
-ORDINARY = frozenset({Reason.PAUSED, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP})
+ORDINARY = frozenset(
+    {
+        *(Reason.PAUSED, Reason.PREFETCHING, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED),
+        Reason.WARMING_UP,
+    }
+)
 """Reasons that come and go while all is well; the others are Warnings among the Events."""
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from huggingface_hub import constants, get_token, hf_hub_url
-from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined]
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from .files import File
 from .log import note
@@ -44,7 +44,10 @@ class Failure(Exception):  # noqa: N818 - it is told to people as it stands
 def answer(url: str, **headers: str) -> Iterator[tuple[int, Iterator[bytes]]]:
     """Ask the hub: its answer's status and body. Raises Failure, and what the client library raises."""
     session: Any = get_session()
-    headers = {**build_hf_headers(library_name="vllm-operator"), "Accept-Encoding": "identity", **headers}
+    # Not by build_hf_headers: huggingface_hub 2 first asks the hub which programs of the world are agents.
+    headers = {"User-Agent": "vllm-operator", "Accept-Encoding": "identity", **headers}
+    if token := get_token():
+        headers["Authorization"] = f"Bearer {token}"
     if callable(getattr(session, "stream", None)):  # httpx, since huggingface_hub 1.0; before that requests
         opened = session.stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS)
     else:

@@ -1,8 +1,8 @@
 """Brings a model from a Hugging Face hub into the cache: resolves, downloads, verifies, reports.
 
 Runs in the vLLM image as `python3 -m podscripts.prefetch MODEL`, with Python 3.10 or newer and
-huggingface_hub 0.30 to 2. HF_HOME, HF_TOKEN, HF_ENDPOINT and the proxies come from the environment. Decision 7 (docs/decisions) holds
-the contract and says why the files are fetched here rather than by huggingface_hub.
+huggingface_hub 0.30 to 2. HF_HOME, HF_TOKEN, HF_ENDPOINT and the proxies come from the environment.
+Decision 7 (docs/decisions) holds the contract, and says why huggingface_hub does not fetch the files itself.
 """
 
 import argparse
