@@ -28,11 +28,10 @@ PATIENCE_SECONDS = 120
 def python() -> tuple[str, dict[str, str]]:
     """An interpreter that uid 1000 may run, and the variables with which it finds huggingface_hub.
 
-    PREFETCH_PYTHON names another one, to try another version of huggingface_hub.
+    PREFETCH_PACKAGES names a folder of packages with another version of it.
     """
-    if given := os.environ.get("PREFETCH_PYTHON"):
-        return given, {}
-    packages = {"PYTHONPATH": str(Path(huggingface_hub.__file__).parents[1])}
+    given = os.environ.get("PREFETCH_PACKAGES")
+    packages = {"PYTHONPATH": given or str(Path(huggingface_hub.__file__).parents[1])}
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     tried = []
     for path in (
@@ -98,6 +97,16 @@ def volume(place: Path) -> Iterator[Callable[..., Path]]:
     yield mount
     for path in mounted:
         subprocess.run(["umount", "--lazy", path], check=True)
+
+
+@pytest.fixture
+def read_only() -> Callable[[Path], None]:
+    """Makes a mounted volume one that nobody can write to."""
+
+    def remount(path: Path) -> None:
+        subprocess.run(["mount", "-o", "remount,ro", path], check=True)
+
+    return remount
 
 
 @dataclass

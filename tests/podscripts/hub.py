@@ -1,7 +1,7 @@
 """A hub on loopback that answers as huggingface.co does, and keeps an account of what was asked and sent.
 
-Written after what huggingface_hub 2.4 asks (hf_api.py, file_download.py, utils/_http.py) and what it documents
-of the answers. Large files are redirected to another host, as to the hub's CDN.
+Written after what huggingface_hub 2.4 asks (hf_api.py, file_download.py, utils/_http.py) and what it
+documents of the answers. Large files are redirected to another host, as to the hub's CDN.
 """
 
 import contextlib

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +20,8 @@ from .log import note
 ATTEMPTS = 5
 LONGEST_WAIT_SECONDS = 60.0
 TIMEOUT_SECONDS = 30.0
-CHUNK = 1 << 20
+CHUNK = 1 << 16
+"""Bytes that are kept at once. What has come of the next piece is lost when a connection breaks."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -66,7 +68,7 @@ def listing(model: str, revision: str | None) -> tuple[str, dict[str, File]]:
         content = b"".join(body)
     try:
         data = json.loads(content)
-        commit = data["sha"]
+        commit = str(data["sha"])
         files = [_file(entry) for entry in data["siblings"]]
     except (ValueError, TypeError, KeyError) as error:
         raise Failure(
@@ -78,7 +80,8 @@ def listing(model: str, revision: str | None) -> tuple[str, dict[str, File]]:
         file for file in files if not OID.fullmatch(file.oid) or {"", ".", ".."} & {*file.name.split("/")}
     ]
     if wrong or not COMMIT.fullmatch(commit):
-        raise Failure("PrefetchFailed", f"The hub says of {model} what cannot be: {wrong[:1] or commit}.")
+        what = f"a file {wrong[0].name!r}" if wrong else f"a commit {commit!r}"
+        raise Failure("PrefetchFailed", f"The hub names {what} in {model}. Do not trust this hub.")
     return commit, {file.name: file for file in files}
 
 
@@ -107,13 +110,13 @@ def check_token() -> None:
 def refused(status: int, headers: Mapping[str, str]) -> Failure:
     """What an answer means that is an error."""
     code, words = headers.get("X-Error-Code", ""), headers.get("X-Error-Message", "").rstrip(".")
-    said = f"The hub answered {status}" + (f" ({words})." if words else ".")
+    known = {each.value: each.phrase for each in HTTPStatus}
+    said = f"The hub answered {status} ({words or known.get(status, 'no words')})."
     if status in (408, 429) or status >= 500:
         after = headers.get("Retry-After", "")
         wait = int(after) if after.isdigit() else 0
-        return Failure(
-            "HubUnreachable", said + (f" It wants to be asked again in {wait} seconds." if wait else ""), wait
-        )
+        remedy = f"It wants to be asked again in {wait} seconds." if wait else "That should pass by itself."
+        return Failure("HubUnreachable", f"{said} {remedy}", wait)
     if code == "GatedRepo" or (status == 403 and not get_token()):
         remedy = (
             "Ask for access on the model's page, and name a Secret with the token of an account that has it "

@@ -201,6 +201,7 @@ class Prefetch:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Bring what is asked for, and tell what is there then."""
     progress = Progress(options.every)
+    progress.begin("resolve")
     check_token()
     model = Prefetch(options, progress, options.model, options.load_format)
     result = model.run(options.revision)
