@@ -76,7 +76,7 @@ class Prefetch:
                 raise Failure(
                     "PrefetchFailed", f"{broken[0].name} is gone again. Does somebody else delete files?"
                 )
-        if all(file.oid for file in listed.values()):
+        if not self.cache.recall(commit) and all(file.oid for file in listed.values()):
             self.cache.remember(commit, listed)
         if revision != commit:
             self.cache.refer(revision or constants.DEFAULT_REVISION, commit)
