@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-cluster test-vllm demo bench kind-up kind-down clean
+.PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-podscripts test-cluster test-vllm \
+	demo bench kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +47,13 @@ type: setup ## Types (mypy --strict)
 test-unit: setup ## Pure tests: no cluster, about a minute
 	$(PYTEST) tests/unit tests/golden --cov --cov-report=term
 
+test-podscripts: setup ## The programs that run inside pods, as processes against a hub on loopback (root: they mount volumes)
+	$(PYTEST) tests/podscripts
+
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
 	$(PYTEST) tests/cluster $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
 
-test: lint type verify test-unit test-cluster ## All checks and tests, as CI runs them
+test: lint type verify test-unit test-podscripts test-cluster ## All checks and tests, as CI runs them
 
 test-vllm: setup ## The rendered pods with a real vLLM on CPUs (a download of 3 GB, 5.2 GB on disk; 10 to 20 minutes)
 	PYTHON=$(PYTHON) tools/vllm/install.sh

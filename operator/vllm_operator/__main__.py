@@ -13,11 +13,12 @@ import yaml
 
 from vllm_operator import __version__
 from vllm_operator.api.meta import GROUP, InvalidObjectError
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import Cached, Observed
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.schema import crds as all_crds
 from vllm_operator.api.vllmserver import KIND, VLLMServer
 from vllm_operator.config import InvalidSettingError, Settings
+from vllm_operator.desired import names
 from vllm_operator.desired.server import PREFETCH_KINDS, desired
 from vllm_operator.generate import dump
 
@@ -87,7 +88,7 @@ def render(files: tuple[Path, ...], commit: str) -> None:
             server = VLLMServer.parse(body, strict=True)
             observed = Observed(server=server, children={}, claim=None, pods=())
             first = desired(observed, settings.defaults).manifests
-            then = desired(observed, settings.defaults, commit).manifests
+            then = desired(observed, settings.defaults, Cached(commit, names.HUB)).manifests
             rendered += [*(m for m in first if m["kind"] in PREFETCH_KINDS), *then]
         except InvalidObjectError as error:
             failed = True

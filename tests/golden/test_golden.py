@@ -13,7 +13,7 @@ from vllm_operator.desired.records import renderer
 from vllm_operator.generate import dump
 
 HERE = Path(__file__).parent
-SCRIPT = HERE.parents[1] / "operator" / "vllm_operator" / "podscripts" / "prefetch.py"
+PROGRAM = HERE.parents[1] / "operator" / "vllm_operator" / "podscripts"
 SAMPLES = HERE.parents[1] / "manifests" / "samples"
 CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
 
@@ -24,8 +24,8 @@ def render(file: Path) -> str:
     made = list(yaml.safe_load_all(result.stdout))
     for child in made:
         if child["kind"] == "ConfigMap":
-            assert child["data"] == {SCRIPT.name: SCRIPT.read_text()}
-            child["data"] = {SCRIPT.name: f"(podscripts/{SCRIPT.name})"}
+            assert child["data"] == {file.name: file.read_text() for file in PROGRAM.glob("*.py")}
+            child["data"] = {name: f"(podscripts/{name})" for name in sorted(child["data"])}
     # Which code has rendered a record changes with every edit of it, whatever it renders.
     return dump(made).replace(renderer(), "0123456789")
 

@@ -22,12 +22,19 @@ from tests.unit.things import (
 )
 from vllm_operator.api.observed import Child, Observed, PodFacts
 from vllm_operator.api.reasons import StalledError
-from vllm_operator.desired import prefetch
+from vllm_operator.desired import records
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.server import Desired, desired, superfluous
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-NEWER = "f" * 40
+REPORT = {
+    "commit": COMMIT,
+    "files": 3,
+    "bytes": 5,
+    "downloaded": 5,
+    "adopted": {"files": 0, "bytes": 0, "from": []},
+    "cache": "/data/hub",
+}
 ON = {"prefetch": True}
 SPEC: dict[str, Any] = ON | {"model": {"name": "org/model", "tokenSecretRef": {"name": "hf"}}}
 
@@ -38,7 +45,8 @@ def made(spec: dict[str, Any], *children: Child, **seen: Any) -> Desired:
 
 def commit_of(of: Desired) -> str | None:
     assert of.target.prefetch is not None
-    return of.target.prefetch.commit
+    cached = of.target.prefetch.cached
+    return cached.commit if cached else None
 
 
 def job_of(spec: dict[str, Any], *children: Child, **seen: Any) -> Any:
@@ -51,7 +59,12 @@ def name_of(spec: dict[str, Any]) -> str:
 
 def done(spec: dict[str, Any], commit: str = COMMIT, **facts: Any) -> PodFacts:
     """The pod of the Job that has succeeded."""
-    plain = {"exit_code": 0, "last_words": json.dumps({"commit": commit}), "started_at": "", "ready": False}
+    plain = {
+        "exit_code": 0,
+        "last_words": json.dumps(REPORT | {"commit": commit}),
+        "started_at": "",
+        "ready": False,
+    }
     return pod(name="chat-prefetch-1", record=None, job=name_of(spec), **(plain | facts))
 
 
@@ -106,7 +119,16 @@ def test_the_job_asks_for_no_card_and_passes_pod_security() -> None:
     assert pod_spec["automountServiceAccountToken"] is False
 
 
-@pytest.mark.parametrize("report", ["", "{}", "[]", '{"commit": 1}', '{"commit": "main"}', '{"commit": "zz'])
+@pytest.mark.parametrize(
+    "report",
+    [
+        *("", "{}", "[]", '{"commit": 1}'),
+        json.dumps(REPORT | {"commit": "main"}),
+        json.dumps(REPORT | {"cache": "/etc"}),
+        json.dumps(REPORT | {"cache": "/data/../etc"}),
+        json.dumps({"reason": "GatedModel", "message": "no"}),
+    ],
+)
 def test_what_is_no_report_tells_no_commit(report: str) -> None:
     assert made(SPEC, pods=[done(SPEC, last_words=report)]).target.record == ""
 
@@ -235,8 +257,8 @@ def test_a_server_of_an_operator_without_prefetch_is_left_as_it_is() -> None:
     """An upgrade restarts no server."""
     before = made(SPEC | {"prefetch": False})
     old = record_of(kinds(before.manifests)["ControllerRevision"])
-    inputs = prefetch.records.inputs(server(SPEC), DEFAULT_IMAGE, pinned=True, commit=None)
-    known = replace(old, name=f"chat-{inputs.digest}", commit=None)
+    inputs = records.inputs(server(SPEC), DEFAULT_IMAGE, pinned=True, cached=None)
+    known = replace(old, name=f"chat-{inputs.digest}", cached=None)
     after = made(SPEC, known)
     assert after.target.record == inputs.digest
     assert "Job" not in kinds(after.manifests)
@@ -268,6 +290,28 @@ def test_the_image_is_the_servers() -> None:
         "Job"
     ]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == "own:1"
+
+
+def test_a_cache_of_another_layout_that_cannot_be_written_is_used_where_it_is() -> None:
+    words = json.dumps(REPORT | {"cache": "/data/hub/hub"})
+    then = made(SPEC, pods=[done(SPEC, last_words=words)])
+    record = record_of(kinds(then.manifests)["ControllerRevision"])
+    for each in (then, made(SPEC | {"engineArgs": {"seed": 1}}, record)):
+        container = kinds(each.manifests)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+        assert {"name": "HF_HUB_CACHE", "value": "/data/hub/hub"} in container["env"]
+
+
+def test_the_program_is_told_what_the_server_will_need() -> None:
+    model = {"name": "org/model", "revision": "v2", "trustRemoteCode": True}
+    spec: dict[str, Any] = ON | {"model": model, "extraArgs": ["--load-format", "mistral"]}
+    (container,) = job_of(spec)["spec"]["template"]["spec"]["containers"]
+    wanted = ["org/model", "--revision", "v2", "--load-format", "mistral", "--trust-remote-code"]
+    assert container["args"] == wanted
+    assert container["command"] == ["python3", "-m", "podscripts.prefetch"]
+    (mount,) = (m for m in container["volumeMounts"] if m["name"] == "script")
+    assert mount["mountPath"] == f"{container['workingDir']}/podscripts"
+    assert set(kinds(made(spec).manifests)["ConfigMap"]["data"]) >= {"__init__.py", "prefetch.py", "hub.py"}
+    assert name_of(spec) != name_of(spec | {"extraArgs": ["--load-format=hf"]})
 
 
 def test_no_value_is_expanded() -> None:

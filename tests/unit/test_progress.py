@@ -23,6 +23,7 @@ SHARDS = "(Worker_TP0 pid=12) Loading safetensors checkpoint shards:  50% Comple
         (BAR, Progress("Prompt", 3, 36)),
         (SHARDS, Progress("Loading", 2, 4)),
         ("prefetch: download 5/140000000000", Progress("download", 5, 140_000_000_000)),
+        ("prefetch: resolve", Progress("resolve", 0, 0)),
     ],
     ids=str,
 )

@@ -46,7 +46,7 @@ CHANGES = leaf_changes()
 
 def digest_of(seen: Observed, default: Image = DEFAULT_IMAGE) -> str:
     found, pinned = image(seen, defaults(default))
-    return inputs(seen.server, found, pinned=pinned, commit=None).digest
+    return inputs(seen.server, found, pinned=pinned, cached=None).digest
 
 
 @pytest.mark.parametrize(("field", "change"), CHANGES, ids=[field for field, _ in CHANGES])

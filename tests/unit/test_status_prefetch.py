@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from tests.unit.things import claim, job, observed, pod, server, target
-from vllm_operator.api.observed import Child, Observed, PodFacts, Prefetch, Progress
-from vllm_operator.api.reasons import PREFETCH_REASONS, Reason
+from vllm_operator.api.observed import Cached, Child, Observed, PodFacts, Prefetch, Progress
+from vllm_operator.api.prefetch import FAILURES
+from vllm_operator.api.reasons import Reason
 from vllm_operator.status import prefetch
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.server import judge, readiness
@@ -20,6 +21,10 @@ NOW = "2026-01-02T03:05:00Z"
 RETRY = f"`kubectl -n ns delete job {NAME}`"
 
 
+def held(commit: str | None) -> Prefetch:
+    return Prefetch(NAME, Cached(commit, "/data/hub") if commit else None)
+
+
 def run(**facts: Any) -> PodFacts:
     """A pod of the Job that downloads."""
     return pod(**({"name": f"{NAME}-1", "record": None, "job": NAME, "container": "prefetch"} | facts))
@@ -28,7 +33,7 @@ def run(**facts: Any) -> PodFacts:
 def ended(reason: str = "", message: str = "", **facts: Any) -> PodFacts:
     """A pod of the Job that has failed, with a report."""
     words = json.dumps({"reason": reason, "message": message}) if reason else ""
-    plain = {"exit_code": 3, "last_words": words, "ended_at": NOW, "started_at": "", "ready": False}
+    plain = {"exit_code": 78, "last_words": words, "ended_at": NOW, "started_at": "", "ready": False}
     return run(**(plain | {"failure": "Failed"} | facts))
 
 
@@ -46,17 +51,18 @@ def test_prefetching() -> None:
     assert "since 2026-01-02T03:04:05Z" in verdict.message
     assert f"`kubectl -n ns logs -f job/{NAME}`" in verdict.message
     far = judged(seen(run(), progress=Progress("download", 5_000, 140_000)))
-    assert "download: 5,000 of 140,000 bytes." in far.message
+    assert "Step download: 5,000 of 140,000 bytes." in far.message
+    assert "Step resolve." in judged(seen(run(), progress=Progress("resolve", 0, 0))).message
     assert judged(seen()).reason == Reason.PREFETCHING
 
 
-FAILED = job(NAME, failed="PodFailurePolicy: Container prefetch for pod failed with exit code 3")
+FAILED = job(NAME, failed="PodFailurePolicy: Container prefetch for pod failed with exit code 78")
 
 
-@pytest.mark.parametrize("reason", PREFETCH_REASONS)
+@pytest.mark.parametrize("reason", FAILURES)
 def test_a_reason_of_the_program_stalls_and_names_the_way_out(reason: str) -> None:
     verdict = judged(seen(ended(reason, "Accept the licence."), job_=FAILED))
-    assert (verdict.reason, verdict.stalled) == (PREFETCH_REASONS[reason], True)
+    assert (verdict.reason, verdict.stalled) == (FAILURES[reason], True)
     assert verdict.message == f"Accept the licence. Then let it be tried again: {RETRY}"
 
 
@@ -135,7 +141,12 @@ def test_a_job_without_a_pod_hangs() -> None:
 def test_pods_of_the_server_do_not_speak_for_the_prefetch() -> None:
     crashed = pod(ready=False, exit_code=1)
     assert judged(seen(crashed, run())).reason == Reason.PREFETCHING
-    serves = readiness(View(seen(crashed, ended("GatedModel", "no")), target(prefetch=Prefetch(NAME, "c"))))
+    serves = readiness(
+        View(
+            seen(crashed, ended("GatedModel", "no")),
+            target(prefetch=held("c")),
+        )
+    )
     assert serves.reason != Reason.GATED_MODEL
 
 
@@ -159,7 +170,7 @@ def test_every_check_decides_something(check: Any, monkeypatch: pytest.MonkeyPat
 
 
 def conditions(commit: str | None) -> dict[str, tuple[str, str]]:
-    aim = target("" if commit is None else "r", prefetch=Prefetch(NAME, commit))
+    aim = target("" if commit is None else "r", prefetch=held(commit))
     found = judge(seen(run()), aim, previous={}, now=NOW)
     assert found.model_revision == commit
     return {c.type: (c.status, c.reason) for c in found.conditions or ()}

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.cases.table import FULL, changed
 from vllm_operator.api.observed import (
+    Cached,
     Child,
     ClaimFacts,
     DeploymentFacts,
@@ -102,7 +103,7 @@ def record(
     template: dict[str, Any] | None = None,
     *,
     refresh: str | None = None,
-    commit: str | None = None,
+    cached: Cached | None = None,
     rendered_by: str = "",
 ) -> RecordFacts:
     """A record; `default` is the image that it pins, None if the spec named one."""
@@ -112,7 +113,7 @@ def record(
         default_image=default.image if default else None,
         default_engine=default.engine if default else None,
         source=("org/model", None, None, refresh),
-        commit=commit,
+        cached=cached,
         renderer=rendered_by or renderer(),
         content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),
     )

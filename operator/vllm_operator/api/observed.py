@@ -1,6 +1,5 @@
 """What was seen in the cluster of one server: facts, small and frozen."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,6 +93,15 @@ Source = tuple[str, str | None, str | None, str | None]
 """What a cache was filled from: model, revision, given claim, `rollout.refresh`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cached:
+    """A model in a cache."""
+
+    commit: str
+    hub: str
+    """The folder that is to be HF_HUB_CACHE."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFacts(Child):
     """A ControllerRevision that holds the inputs and the rendered pod template of one revision."""
@@ -103,8 +111,8 @@ class RecordFacts(Child):
     """Image that was pinned because the spec named none, and the engine that goes with it."""
     default_engine: str | None
     source: Source
-    commit: str | None
-    """Commit of the model that the cache held, where a prefetch has found it."""
+    cached: Cached | None
+    """What the cache held, where a prefetch has filled it."""
     renderer: str
     """What has rendered the template: see `desired.records.renderer`."""
     content: bytes
@@ -142,14 +150,6 @@ class PodFacts:
     ended_at: str
     """When that was (RFC 3339)."""
     last_words: str
-
-    def report(self) -> Mapping[str, Any]:
-        """What one of our own programs has said at its end; empty where the last words are no report."""
-        try:
-            said = json.loads(self.last_words)
-        except ValueError:
-            return {}
-        return said if isinstance(said, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +195,8 @@ class Prefetch:
 
     job: str
     """Name of its Job."""
-    commit: str | None
-    """Commit that the cache holds; None until it is known."""
+    cached: Cached | None
+    """What the cache holds; None until it is known."""
 
 
 @dataclass(frozen=True, slots=True)

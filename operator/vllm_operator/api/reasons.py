@@ -16,8 +16,14 @@ class Reason(StrEnum):
         return member
 
     CACHED = "Cached", "The cache holds the model."
-    CACHE_FULL = "CacheFull", "The volume of the cache has no room for the model."
-    CACHE_NOT_READABLE = "CacheNotReadable", "Files of the cache cannot be read or written by the pods' user."
+    CACHE_FULL = (
+        "CacheFull",
+        "The model does not fit into the space that the cache has; the message says how much is missing.",
+    )
+    CACHE_NOT_READABLE = (
+        "CacheNotReadable",
+        "uid 1000 may not read or write a file of the cache; the message says which, and whose it is.",
+    )
     CACHE_NOT_SHAREABLE = "CacheNotShareable", "The access mode of the claim lets no second pod mount it."
     CACHE_ON_OTHER_NODE = (
         "CacheOnOtherNode",
@@ -34,12 +40,22 @@ class Reason(StrEnum):
     )
     CRASH_LOOPING = "CrashLooping", "The container ends again and again; the message holds its last words."
     EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
-    GATED_MODEL = "GatedModel", "The model is gated, and the token has no access to it."
-    HUB_UNREACHABLE = "HubUnreachable", "The hub does not answer; it is tried again."
+    GATED_MODEL = (
+        "GatedModel",
+        "The hub gives the model only to accounts that have been granted access, and the token is of none.",
+    )
+    HUB_UNREACHABLE = (
+        "HubUnreachable",
+        "The hub does not answer, or is overloaded; the message says how, and it is asked again.",
+    )
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
-    MODEL_NOT_FOUND = "ModelNotFound", "The hub knows no such model or revision, or hides it from the token."
+    INVALID_TOKEN = "InvalidToken", "The hub does not accept the token for this model."
+    MODEL_NOT_FOUND = (
+        "ModelNotFound",
+        "The hub has no such model or revision, or shows it only to the token of another account.",
+    )
     MOUNT_FAILED = (
         "MountFailed",
         "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
@@ -47,8 +63,14 @@ class Reason(StrEnum):
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
     OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
     PAUSED = "Paused", "`spec.paused` is true: nothing is changed but the status."
-    PREFETCHING = "Prefetching", "The model is being downloaded into the cache; there are no pods of it yet."
-    PREFETCH_FAILED = "PrefetchFailed", "The cache could not be filled; the message holds the last words."
+    PREFETCH_FAILED = (
+        "PrefetchFailed",
+        "The model could not be brought into the cache, no other reason fits; the message holds the words.",
+    )
+    PREFETCHING = (
+        "Prefetching",
+        "The model is being brought into the cache; the server starts when it is there.",
+    )
     ROLLOUT_FAILED = (
         "RolloutFailed",
         "No pod of the revision asked for became ready in time; the message holds the cause.",
@@ -60,7 +82,6 @@ class Reason(StrEnum):
     )
     SERVING = "Serving", "Every replica serves the revision asked for."
     SUSPENDED = "Suspended", "The server has been scaled to 0."
-    UNAUTHORIZED = "Unauthorized", "The hub does not take the token."
     UNSCHEDULABLE = "Unschedulable", "No node takes the pod; the message holds the scheduler's words."
     WAITING_FOR_ACCELERATORS = (
         "WaitingForAccelerators",
@@ -76,16 +97,6 @@ ORDINARY = frozenset(
     }
 )
 """Reasons that come and go while all is well; the others are Warnings among the Events."""
-
-
-PREFETCH_REASONS = {
-    reason.value: reason
-    for reason in (
-        *(Reason.CACHE_FULL, Reason.CACHE_NOT_READABLE, Reason.GATED_MODEL, Reason.HUB_UNREACHABLE),
-        *(Reason.MODEL_NOT_FOUND, Reason.UNAUTHORIZED),
-    )
-}
-"""Reasons that the program of the prefetch gives (podscripts/prefetch.py), by their words."""
 
 
 class StalledError(Exception):

@@ -6,6 +6,7 @@ from typing import Any
 
 from vllm_operator.api.meta import GROUP
 from vllm_operator.api.observed import (
+    Cached,
     Child,
     ClaimFacts,
     DeploymentFacts,
@@ -120,7 +121,7 @@ def _record(body: Body) -> dict[str, Any]:
         "default_image": inputs.get("image") if pinned else None,
         "default_engine": inputs.get("engine") if pinned else None,
         "source": _source(inputs.get("spec", {})),
-        "commit": inputs.get("commit"),
+        "cached": Cached(inputs["commit"], inputs.get("hubCache", names.HUB)) if "commit" in inputs else None,
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
     }

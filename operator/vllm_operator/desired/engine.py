@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from vllm_operator.api.observed import Cached
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.quantity import in_bytes
 from vllm_operator.api.reasons import Reason, StalledError
@@ -13,13 +14,13 @@ from vllm_operator.desired.defaults import Image
 from vllm_operator.desired.profile import Profile
 
 
-def arguments(spec: VLLMServerSpec, profile: Profile, commit: str | None) -> list[str]:
+def arguments(spec: VLLMServerSpec, profile: Profile, cached: Cached | None) -> list[str]:
     """The words after `vllm serve`.
 
     Raises StalledError(InvalidForEngine) for what the engine does not know.
     """
     flags: list[tuple[str, str, str]] = []
-    revision = commit or spec.model.revision
+    revision = cached.commit if cached else spec.model.revision
     if revision is not None:
         flags.append(("spec.model.revision", "--revision", revision))
     flags += [
@@ -89,15 +90,25 @@ def _check_second_models(arguments: Sequence[str]) -> None:
                 )
 
 
+def load_format(spec: VLLMServerSpec) -> str | None:
+    """The value of `--load-format` among the extra arguments."""
+    words = iter(spec.extra_args or ())
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag_name(flag) == "--load-format":
+            return value if equals else next(words, None)
+    return None
+
+
 def literal(text: str) -> str:
     """Keep the kubelet from expanding `$(NAME)` in a word: a value is never a template."""
     return text.replace("$", "$$")
 
 
-def environment(spec: VLLMServerSpec, image: Image, commit: str | None) -> list[dict[str, Any]]:
+def environment(spec: VLLMServerSpec, image: Image, cached: Cached | None) -> list[dict[str, Any]]:
     """The environment of the vLLM container, in the form of a pod.
 
-    With a commit the cache is filled: no hub is asked, and no token is given.
+    Once the cache is filled, no hub is asked and no token given.
     """
     variables = {
         **_common(),
@@ -108,9 +119,11 @@ def environment(spec: VLLMServerSpec, image: Image, commit: str | None) -> list[
         **devices.environment(spec, image),
         **_proxies(spec),
     }
-    if commit is not None or spec.model.offline:
+    if cached is not None or spec.model.offline:
         variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-    return [*_entries(variables), *([] if commit else _hub(spec)), *_extra(spec)]
+    if cached is not None and cached.hub != names.HUB:
+        variables["HF_HUB_CACHE"] = cached.hub
+    return [*_entries(variables), *([] if cached else _hub(spec)), *_extra(spec)]
 
 
 def prefetch_environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:

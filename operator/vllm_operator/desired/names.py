@@ -17,6 +17,8 @@ JOB = "batch.kubernetes.io/job-name"
 PORT = 8000
 """Port on which the container listens."""
 DATA = "/data"
+HUB = f"{DATA}/hub"
+"""HF_HUB_CACHE where HF_HOME is `/data`."""
 HOME = "/home/vllm"
 CHAT_TEMPLATE = "/etc/vllm/chat-template.jinja"
 CHAT_TEMPLATE_VOLUME = "chat-template"

@@ -20,7 +20,7 @@ STARTUP_PERIOD_SECONDS = 10
 
 def check_engine(server: VLLMServer, inputs: Inputs) -> None:
     """Raise StalledError(InvalidForEngine) if the engine cannot do what a server asks for."""
-    engine.arguments(server.spec, profile.of(inputs.image, server.spec.device), inputs.commit)
+    engine.arguments(server.spec, profile.of(inputs.image, server.spec.device), inputs.cached)
 
 
 def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Manifest:
@@ -46,8 +46,8 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         container=names.CONTAINER,
         image=inputs.image.image,
         image_pull_policy=spec.image_pull_policy,
-        args=engine.arguments(spec, profile.of(inputs.image, spec.device), inputs.commit),
-        env=engine.environment(spec, inputs.image, inputs.commit),
+        args=engine.arguments(spec, profile.of(inputs.image, spec.device), inputs.cached),
+        env=engine.environment(spec, inputs.image, inputs.cached),
         port=names.PORT,
         resources=devices.resources(spec),
         # Pod Security `restricted` lets no container add it.

@@ -8,24 +8,24 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from vllm_operator.api.observed import JobFacts, Manifest, Observed, Prefetch
+from vllm_operator.api.observed import Cached, JobFacts, Manifest, Observed, Prefetch
+from vllm_operator.api.prefetch import EXIT_ACT, Prefetched, read_report
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import engine, names, pod, records
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
-SCRIPT = "prefetch.py"
-FOLDER = "/etc/vllm-operator"
+PROGRAM = "podscripts"
+FOLDER = "/opt/vllm-operator"
 COMMIT = re.compile(r"[0-9a-f]{40}")
 RETRIES = 20
 """Tries of a Job whose hub does not answer: the Job controller waits ever longer between them, for about two
 hours in all."""
-FINAL_EXIT_CODE = 3
-"""The program's way to say that trying again is of no use: see podscripts/prefetch.py."""
 REQUESTS = {"cpu": "1", "memory": "2Gi"}
 """What a download needs. Without a volume yet, a pod asks for what the server will need: where it lands, the
 volume may be bound, and there the server must fit."""
@@ -40,24 +40,29 @@ def find(observed: Observed, image: Image) -> Prefetch | None:
     return Prefetch(job, _recorded(observed) or _reported(observed, job))
 
 
-def _recorded(observed: Observed) -> str | None:
+def _recorded(observed: Observed) -> Cached | None:
     source = records.source(observed.server)
-    found = [record.commit for record in observed.records if record.source == source and record.commit]
+    found = [record.cached for record in observed.records if record.source == source and record.cached]
     return found[-1] if found else None
 
 
-def _reported(observed: Observed, job: str) -> str | None:
+def _reported(observed: Observed, job: str) -> Cached | None:
     for pod_ in observed.pods:
-        commit = pod_.report().get("commit") if pod_.job == job and pod_.exit_code == 0 else None
-        if isinstance(commit, str) and COMMIT.fullmatch(commit):
-            return commit
+        said = read_report(pod_.last_words) if pod_.job == job and pod_.exit_code == 0 else None
+        if isinstance(said, Prefetched) and COMMIT.fullmatch(said.commit) and _is_ours(said.cache):
+            return Cached(said.commit, said.cache)
     return None
+
+
+def _is_ours(folder: str) -> bool:
+    """Whether a folder is in the cache: what a pod says is not believed blindly."""
+    return folder.startswith(f"{names.DATA}/") and ".." not in folder.split("/")
 
 
 def lost(observed: Observed, prefetch: Prefetch) -> bool:
     """Whether the Job has succeeded and its pod, and so its report, is gone."""
     job = observed.children.get(("Job", prefetch.job))
-    if prefetch.commit is not None or not isinstance(job, JobFacts) or not job.succeeded:
+    if prefetch.cached is not None or not isinstance(job, JobFacts) or not job.succeeded:
         return False
     return not any(pod_.job == prefetch.job for pod_ in observed.pods)
 
@@ -81,12 +86,12 @@ def _digest(server: VLLMServer, image: Image) -> str:
         *("affinity", "priority_class_name", "service_account_name", "device"),
     }
     include: dict[str, Any] = dict.fromkeys(fields, True)
-    include["model"] = {"name", "revision", "token_secret_ref", "hub_endpoint"}
+    include["model"] = {"name", "revision", "token_secret_ref", "hub_endpoint", "trust_remote_code"}
     include["cache"] = {"claim_name", "fs_group"}
     include["rollout"] = {"refresh"}
     include["gaudi"] = {"generation"}
     deciding = server.spec.model_dump(mode="json", include=include, exclude_none=True, exclude_defaults=True)
-    text = json.dumps([deciding, image.image], sort_keys=True)
+    text = json.dumps([deciding, image.image, engine.load_format(server.spec)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -96,11 +101,16 @@ def manifests(observed: Observed, image: Image, job: str, defaults: Defaults) ->
     Raises StalledError(InvalidForEngine).
     """
     server = observed.server
-    script = (files("vllm_operator.podscripts") / SCRIPT).read_text()
     name = names.prefetch_script(server.name)
     config_map = render("configmap", metadata=metadata(server, name, component=names.PREFETCH))
-    config_map["data"] = {SCRIPT: script}
+    config_map["data"] = _program()
     return [config_map, _job(observed, image, job, defaults)]
+
+
+@cache
+def _program() -> dict[str, str]:
+    folder = files("vllm_operator") / PROGRAM
+    return {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".py")}
 
 
 def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Manifest:
@@ -109,7 +119,7 @@ def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Man
         "job",
         metadata=metadata(server, name, component=names.PREFETCH),
         retries=RETRIES,
-        final_exit_code=FINAL_EXIT_CODE,
+        final_exit_code=EXIT_ACT,
         labels={**(spec.pod_labels or {}), **names.labels(server.name, names.PREFETCH)},
         annotations=spec.pod_annotations,
         service_account=spec.service_account_name or names.service_account(server.name),
@@ -120,21 +130,27 @@ def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Man
         container=names.PREFETCH,
         image=image.image,
         image_pull_policy=spec.image_pull_policy,
-        command=["python3", f"{FOLDER}/{SCRIPT}"],
+        command=["python3", "-m", f"{PROGRAM}.prefetch"],
+        working_folder=FOLDER,
         args=[engine.literal(word) for word in _arguments(server)],
         env=engine.prefetch_environment(spec),
         requests=_requests(observed),
         data=names.DATA,
         home=names.HOME,
-        folder=FOLDER,
+        folder=f"{FOLDER}/{PROGRAM}",
         claim=names.claim(server),
         script=names.prefetch_script(server.name),
     )
 
 
 def _arguments(server: VLLMServer) -> list[str]:
-    model = server.spec.model
-    return [model.name, *(["--revision", model.revision] if model.revision is not None else [])]
+    model, format_ = server.spec.model, engine.load_format(server.spec)
+    words = [model.name]
+    if model.revision is not None:
+        words += ["--revision", model.revision]
+    if format_ is not None:
+        words += ["--load-format", format_]
+    return [*words, "--trust-remote-code"] if model.trust_remote_code else words
 
 
 def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:

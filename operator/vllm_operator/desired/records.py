@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from vllm_operator.api.meta import Model
-from vllm_operator.api.observed import Manifest, Observed, RecordFacts, Source
+from vllm_operator.api.observed import Cached, Manifest, Observed, RecordFacts, Source
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import encode
@@ -44,8 +44,8 @@ class Inputs:
     image: Image
     pinned: bool
     """Whether the image is the operator's default as it was when this server first used it."""
-    commit: str | None
-    """Commit of the model, where a prefetch has found it."""
+    cached: Cached | None
+    """What the cache holds, where a prefetch has filled it."""
 
 
 def image(observed: Observed, defaults: Defaults) -> tuple[Image, bool]:
@@ -62,21 +62,23 @@ def source(server: VLLMServer) -> Source:
     return spec.model.name, spec.model.revision, spec.cache.claim_name, spec.rollout.refresh
 
 
-def inputs(server: VLLMServer, image: Image, *, pinned: bool, commit: str | None) -> Inputs:
+def inputs(server: VLLMServer, image: Image, *, pinned: bool, cached: Cached | None) -> Inputs:
     """The inputs of a server's pods.
 
     Defaults of fields are left out, so that a field that a later operator adds changes no hash.
     """
     values: dict[str, Any] = {
-        "spec": _dump(server.spec, cached=commit is not None),
+        "spec": _dump(server.spec, cached=cached is not None),
         "image": image.image,
         "engine": image.engine,
         "defaultImage": pinned,
     }
-    if commit is not None:
-        values["commit"] = commit
+    if cached is not None:
+        values["commit"] = cached.commit
+        if cached.hub != names.HUB:
+            values["hubCache"] = cached.hub
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return Inputs(values, hashlib.sha256(text.encode()).hexdigest()[:10], image, pinned, commit)
+    return Inputs(values, hashlib.sha256(text.encode()).hexdigest()[:10], image, pinned, cached)
 
 
 def _dump(spec: Model, *, cached: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Hashable
 from dataclasses import dataclass, replace
 
-from vllm_operator.api.observed import Child, Manifest, Observed, Prefetch, RecordFacts, Ref, Target
+from vllm_operator.api.observed import Cached, Child, Manifest, Observed, Prefetch, RecordFacts, Ref, Target
 from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.vllmserver import VLLMServer
@@ -31,10 +31,10 @@ class Desired:
     manifests: tuple[Manifest, ...]
 
 
-def desired(observed: Observed, defaults: Defaults, commit: str | None = None) -> Desired:
+def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None) -> Desired:
     """Everything that should be for a server, in the order in which it is to be applied.
 
-    `commit` stands for what the prefetch has yet to find. Raises StalledError(InvalidForEngine) when the
+    `cached` stands for what the prefetch has yet to find. Raises StalledError(InvalidForEngine) when the
     engine cannot do what the spec asks for.
     """
     server = observed.server
@@ -42,12 +42,12 @@ def desired(observed: Observed, defaults: Defaults, commit: str | None = None) -
     devices.check_recipes(observed)
     image, pinned = records.image(observed, defaults)
     wanted = prefetch.find(observed, image)
-    if wanted is not None and commit is not None:
-        wanted = replace(wanted, commit=commit)
-    inputs = records.inputs(server, image, pinned=pinned, commit=wanted.commit if wanted else None)
+    if wanted is not None and cached is not None:
+        wanted = replace(wanted, cached=cached)
+    inputs = records.inputs(server, image, pinned=pinned, cached=wanted.cached if wanted else None)
     recorded = _record_of(observed, inputs.digest)
     # A server that an operator without prefetch has made is left as it is.
-    if wanted is not None and wanted.commit is None and recorded is None:
+    if wanted is not None and wanted.cached is None and recorded is None:
         return _prefetching(observed, inputs, wanted, defaults)
     manifests = [*_service_account(server), *_claim(observed)]
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)

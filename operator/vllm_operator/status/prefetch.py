@@ -1,7 +1,8 @@
 """What is true of a server whose cache is being filled."""
 
 from vllm_operator.api.observed import JobFacts
-from vllm_operator.api.reasons import PREFETCH_REASONS, Reason
+from vllm_operator.api.prefetch import PrefetchFailure, read_report
+from vllm_operator.api.reasons import Reason
 from vllm_operator.desired import names
 from vllm_operator.status import pods
 from vllm_operator.status.conditions import Verdict
@@ -19,10 +20,9 @@ def _last_try(view: View) -> tuple[Reason, str] | None:
     if not tries or tries[-1].exit_code == 0:
         return None
     last = tries[-1]
-    said = last.report()
-    reason, message = said.get("reason"), said.get("message")
-    if isinstance(message, str) and reason in PREFETCH_REASONS:
-        return PREFETCH_REASONS[reason], message
+    said = read_report(last.last_words)
+    if isinstance(said, PrefetchFailure):
+        return said.reason, said.message
     if last.end_reason == pods.OOM_KILLED:
         return Reason.OUT_OF_MEMORY, f"The container of pod {last.name} used more memory than its node has"
     words = last.last_words.strip() or "no last words"
@@ -78,10 +78,17 @@ def prefetching(view: View) -> Verdict:
     claim, job = names.claim(view.server), view.job
     pod = view.first(lambda pod: pod.started_at)
     since = f" since {pod.started_at}" if pod else ""
-    logs, progress = view.kubectl(f"logs -f job/{job}"), view.observed.progress
-    done = f" {progress.phase}: {progress.done:,} of {progress.total:,} bytes." if progress else ""
-    message = f"Job {job} downloads the model into claim {claim}{since}.{done} See {logs}"
+    logs = view.kubectl(f"logs -f job/{job}")
+    message = f"Job {job} downloads the model into claim {claim}{since}.{_far(view)} See {logs}"
     return Verdict(False, Reason.PREFETCHING, message)
+
+
+def _far(view: View) -> str:
+    progress = view.observed.progress
+    if progress is None:
+        return ""
+    measure = f": {progress.done:,} of {progress.total:,} bytes" if progress.total else ""
+    return f" Step {progress.phase}{measure}."
 
 
 def judge(view: View) -> Verdict:
@@ -95,7 +102,7 @@ def cached(view: View, readiness: Verdict) -> Verdict | None:
     prefetch = view.target.prefetch
     if prefetch is None:
         return None
-    if prefetch.commit is None:
+    if prefetch.cached is None:
         return Verdict(False, readiness.reason, readiness.message)
-    message = f"Claim {names.claim(view.server)} holds commit {prefetch.commit}"
+    message = f"Claim {names.claim(view.server)} holds commit {prefetch.cached.commit}"
     return Verdict(True, Reason.CACHED, message)

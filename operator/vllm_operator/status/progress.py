@@ -8,12 +8,12 @@ loader (model_loader/weight_utils.py); and our own prefetch (podscripts/prefetch
 import re
 
 from vllm_operator.api.observed import Progress
+from vllm_operator.api.prefetch import read_step
 
 _STEPS = (
     re.compile(r"\[Warmup\]\[(?P<phase>[^\]]+)\]\[(?P<done>\d+)/(?P<total>\d+)\]"),
     re.compile(r"(?P<phase>\w+) warmup processing: ?:?\s+\d+%\|[^|]*\| (?P<done>\d+)/(?P<total>\d+)"),
     re.compile(r"(?P<phase>Loading) \w+ checkpoint shards:\s+\d+% Completed \| (?P<done>\d+)/(?P<total>\d+)"),
-    re.compile(r"^prefetch: (?P<phase>\w+) (?P<done>\d+)/(?P<total>\d+)"),
 )
 
 
@@ -21,6 +21,9 @@ def read(log: str) -> Progress | None:
     """The last step that a log tells of, or None if it tells of none."""
     # A bar is redrawn after a carriage return, and nothing but it stands in its line.
     for line in reversed(re.split(r"[\r\n]+", log)):
+        told = read_step(line)
+        if told:
+            return Progress(told.step, told.done, told.total)
         for step in _STEPS:
             found = step.search(line)
             if found:

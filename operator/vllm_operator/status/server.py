@@ -143,11 +143,11 @@ def judge(
     verdict = readiness(view)
     facts = {"ModelCached": prefetch.cached(view, verdict)}
     status = _status(observed, verdict, facts, previous, now)
-    commit = target.prefetch.commit if target.prefetch else None
+    cached = target.prefetch.cached if target.prefetch else None
     more = {
         "image": target.image,
         "refresh_available": target.refresh_available,
-        "model_revision": commit,
+        "model_revision": cached.commit if cached else None,
         "warmup": _warmup(observed),
     }
     return status.model_copy(update=more)
