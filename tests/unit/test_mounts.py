@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.things import pod
+from tests.unit.things import RECORD, observed, pod
 from vllm_operator.api.observed import Manifest, PodFacts
 from vllm_operator.controller import mounts
 from vllm_operator.controller.cluster import Cluster
@@ -41,14 +41,18 @@ def hanging(name: str = "chat-1", seconds: float = 10, **facts: Any) -> PodFacts
     return pod(name=name, uid=f"u_{name[-1]}", ready=False, creating_since=since, **facts)
 
 
+async def look(cluster: Events, *pods: PodFacts) -> tuple[dict[str, str], float | None]:
+    return await mounts.look(cluster, observed(pods=pods), RECORD, NOW)
+
+
 async def words(*events: Manifest) -> str:
-    said, _ = await mounts.look(Events(u_1=list(events)), "ns", [hanging()], NOW)
+    said, _ = await look(Events(u_1=list(events)), hanging())
     return said.get("chat-1", "")
 
 
 async def test_the_words_of_a_pod_that_hangs() -> None:
     cluster = Events(u_1=[event("FailedMount", MISSING)])
-    assert await mounts.look(cluster, "ns", [hanging()], NOW) == ({"chat-1": MISSING}, 10)
+    assert await look(cluster, hanging()) == ({"chat-1": MISSING}, 10)
     assert cluster.asked == [("ns", "u_1")]
 
 
@@ -88,31 +92,36 @@ async def test_a_failure_has_passed_once_the_kubelet_goes_on(later: str) -> None
 @pytest.mark.parametrize(("seconds", "asked"), [(0, 0), (2, 0), (3, 1), (4, 1)])
 async def test_a_container_is_given_some_seconds(seconds: int, asked: int) -> None:
     cluster = Events()
-    _, again = await mounts.look(cluster, "ns", [hanging(seconds=seconds)], NOW)
+    _, again = await look(cluster, hanging(seconds=seconds))
     assert len(cluster.asked) == asked
     assert again == (seconds if asked else 3 - seconds)
 
 
 @pytest.mark.parametrize(("seconds", "again"), [(3, 3), (20, 20), (60, 60), (7200, 60)])
 async def test_the_longer_it_hangs_the_more_seldom_it_is_asked_about(seconds: int, again: int) -> None:
-    assert (await mounts.look(Events(), "ns", [hanging(seconds=seconds)], NOW))[1] == again
+    assert (await look(Events(), hanging(seconds=seconds)))[1] == again
 
 
 async def test_the_youngest_pod_decides_when_to_look_again() -> None:
     pods = [hanging("chat-1", 50), hanging("chat-2", 1)]
-    assert (await mounts.look(Events(), "ns", pods, NOW))[1] == 2
+    assert (await look(Events(), *pods))[1] == 2
 
 
-async def test_nobody_asks_about_pods_that_do_not_hang_or_go() -> None:
+async def test_nobody_asks_about_pods_that_do_not_hang_or_are_of_no_concern() -> None:
     cluster = Events()
-    pods = [pod(), pod(name="chat-2", ready=False, waiting="CrashLoopBackOff"), hanging(deleting=True)]
-    assert await mounts.look(cluster, "ns", pods, NOW) == ({}, None)
+    pods = [
+        pod(),
+        pod(name="chat-2", ready=False, waiting="CrashLoopBackOff"),
+        hanging("chat-3", deleting=True),
+        hanging("chat-4", record="before"),
+    ]
+    assert await look(cluster, *pods) == ({}, None)
     assert cluster.asked == []
 
 
 async def test_a_few_pods_speak_for_all_and_always_the_same_ones() -> None:
     cluster = Events(u_2=[event("FailedMount", MISSING)])
     pods = [hanging(f"chat-{number}", 10) for number in (5, 4, 3, 2, 1)]
-    said, _ = await mounts.look(cluster, "ns", pods, NOW)
+    said, _ = await look(cluster, *pods)
     assert [uid for _, uid in cluster.asked] == ["u_1", "u_2", "u_3"]
     assert said == {"chat-2": MISSING}

@@ -4,10 +4,9 @@ Events are not watched: a cluster has more of them than of anything else, and ne
 They are read for a pod that hangs, ever more seldom the longer it hangs.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
-from vllm_operator.api.observed import Manifest, PodFacts
+from vllm_operator.api.observed import Manifest, Observed, PodFacts
 from vllm_operator.controller.cluster import Cluster
 
 PATIENCE_SECONDS = 3.0
@@ -26,16 +25,17 @@ _VAGUE = "Unable to attach or mount volumes"
 
 
 async def look(
-    cluster: Cluster, namespace: str, pods: Iterable[PodFacts], now: datetime
+    cluster: Cluster, observed: Observed, record: str, now: datetime
 ) -> tuple[dict[str, str], float | None]:
-    """What Events say of pods that hang, by their names, and in how many seconds to look again.
+    """What Events say of a record's pods that hang, by their names, and in how many seconds to look again.
 
     Raises ApiError.
     """
-    creating = sorted((pod for pod in pods if pod.creating_since and not pod.deleting), key=lambda p: p.name)
+    pods = (pod for pod in observed.pods if pod.record == record and not pod.deleting)
+    creating = sorted((pod for pod in pods if pod.creating_since), key=lambda pod: pod.name)
     said = {}
     for pod in [pod for pod in creating if _age(pod, now) >= PATIENCE_SECONDS][:MOST_PODS]:
-        words = _words(await cluster.events_about(namespace, pod.uid))
+        words = _words(await cluster.events_about(observed.server.namespace, pod.uid))
         if words:
             said[pod.name] = words
     return said, min((_pause(_age(pod, now)) for pod in creating), default=None)
