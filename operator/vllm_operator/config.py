@@ -34,7 +34,7 @@ class Settings:
     defaults: Defaults = field(default_factory=lambda: Defaults(DEFAULT_IMAGES))
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
-    workers: int = 16
+    workers: int = 4
     read_logs: bool = True
     """Whether the last lines of logs may be read, to tell how far a start has come."""
 
@@ -56,7 +56,7 @@ class Settings:
             ),
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
-            workers=_number(environment, "VLLM_OPERATOR_WORKERS", 16, 1, 256),
+            workers=_number(environment, "VLLM_OPERATOR_WORKERS", 4, 1, 256),
             read_logs=_truth(environment, "VLLM_OPERATOR_READ_LOGS", default=True),
         )
 

@@ -18,7 +18,7 @@ def test_a_rollout_that_misses_its_deadline(api: Api, namespace: str, shared: Op
     support.put(api, support.server(namespace, life="crash", cache=SHARED_CACHE, **DEADLINE))
     support.wait_reconciling(api, namespace, "chat", "CrashLooping")
     api.wait_object("VLLMServer", namespace, "chat", lambda obj: reason(obj) == "RolloutFailed", timeout=120)
-    words = "spec.rollout.progressDeadlineSeconds. CrashLooping: Container ended with exit code 2"
+    words = "go back to the spec as it was. CrashLooping: Container ended with exit code 2"
     message = support.wait_stalled(api, namespace, "chat", "RolloutFailed", words=words)
     assert "--previous`" in message
     obj = support.child(api, namespace, "VLLMServer", "chat")

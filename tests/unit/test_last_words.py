@@ -62,3 +62,9 @@ def test_where_the_cause_stands_above_the_message_says_how_to_find_it() -> None:
         f"Container ended with exit code 1: {FRONT}. See `kubectl -n ns logs chat-1 --previous | grep Error:`"
     )
     assert message(USAGE).endswith("See `kubectl -n ns logs chat-1 --previous`")
+
+
+def test_only_a_line_feed_ends_a_line() -> None:
+    """Else a character of another's words would be lost."""
+    words = "one \x85 two \u2028 three \x0c four"
+    assert gist(words) == words

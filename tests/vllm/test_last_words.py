@@ -46,7 +46,7 @@ def message(case: Case, exit_code: int, words: str) -> str:
     states = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended}}
     labels = case.template["metadata"]["labels"]
     body = {
-        "metadata": {"name": f"{case.name}-1", "labels": labels},
+        "metadata": {"name": f"{case.name}-1", "uid": "uid-of-it", "labels": labels},
         "status": {"containerStatuses": [{"name": names.CONTAINER, **states}]},
     }
     record = labels[names.RECORD]

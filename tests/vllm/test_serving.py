@@ -117,7 +117,7 @@ def test_compiled_code_is_kept_beside_the_weights(pod: Pod) -> None:
 
 def enough(client: httpx.Client, seconds: float) -> int:
     """Tokens that take about so many seconds on this machine now."""
-    sample = 256
+    sample = 1024
     began = time.monotonic()
     read(client, sample, Stream())
     return min(int(sample / (time.monotonic() - began) * seconds), 32000)

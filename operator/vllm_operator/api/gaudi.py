@@ -6,7 +6,7 @@ from pydantic import Field
 
 from vllm_operator.api.meta import Model, Rule
 from vllm_operator.api.parts import ObjectName
-from vllm_operator.api.quantity import Quantity, exact
+from vllm_operator.api.quantity import Size, exact
 
 CARD = "habana.ai/gaudi"
 """The resource that Intel's device plugin offers."""
@@ -17,7 +17,7 @@ class Gaudi(Model):
 
     generation: Literal["g2", "g3"] | None = None
     """Generation of the cards: Gaudi 2 or Gaudi 3. Which nodes have them the operator's settings say."""
-    hugepages2_mi: Annotated[Quantity | None, Field(alias="hugepages2Mi")] = None
+    hugepages2_mi: Annotated[Size | None, Field(alias="hugepages2Mi")] = None
     """Huge pages of 2 MiB that the container gets, such as `9800Mi`. No node without them takes the pod."""
     runtime_class_name: ObjectName | None = None
     """RuntimeClass of the pods, such as `habana`, where Intel's runtime is not the node's default."""
@@ -59,7 +59,8 @@ class RecipeCache(Model):
 
     rules: ClassVar = (
         Rule(
-            "!has(self.size) || quantity(string(self.size)).compareTo(quantity('1Mi')) >= 0",
+            "!has(self.size) || !isQuantity(string(self.size)) || "
+            "quantity(string(self.size)).compareTo(quantity('1Mi')) >= 0",
             "size must be at least 1Mi",
             lambda r: r.size is None or exact(r.size) >= 2**20,
         ),
@@ -67,7 +68,7 @@ class RecipeCache(Model):
 
     enabled: bool = False
     """Keep compiled graphs below `/data/.cache/recipes`. Not with a cache that several nodes write to."""
-    size: Quantity | None = None
+    size: Size | None = None
     """The most that is kept, such as `8Gi`. Unset: `8Gi`."""
 
 

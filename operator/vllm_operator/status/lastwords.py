@@ -20,7 +20,8 @@ ELSEWHERE = "See root cause above"
 
 def gist(words: str) -> str:
     """The lines that say what went wrong: those after the last traceback, or all if there is none."""
-    lines = words.strip().splitlines()
+    # By line feeds only: whatever else splitlines() takes for an end of a line would be lost.
+    lines = words.strip().split("\n")
     bare = [_PREFIX.sub("", line) for line in lines]
     frames = [index for index, line in enumerate(bare) if line.startswith(_FRAME)]
     start = frames[-1] + 1 if frames else 0

@@ -110,8 +110,8 @@ def _overdue(view: View, verdict: Verdict) -> Verdict:
     if deployment.record != view.target.record or not deployment.observed():
         return verdict
     message = (
-        "The rollout has not come further before spec.rollout.progressDeadlineSeconds. "
-        f"{verdict.reason}: {verdict.message}"
+        "The rollout has made no progress for spec.rollout.progressDeadlineSeconds. Mend the cause, or go "
+        f"back to the spec as it was. {verdict.reason}: {verdict.message}"
     )
     return Verdict(False, Reason.ROLLOUT_FAILED, message, stalled=True)
 
