@@ -128,7 +128,8 @@ def test_a_claim_without_a_volume_is_named() -> None:
 def test_pods_that_are_refused_to_the_job_are_told_by_events() -> None:
     verdict = judged(seen(events={NAME: 'pods "x" is forbidden: exceeded quota: small'}))
     assert (verdict.reason, verdict.stalled) == (Reason.CHILD_REJECTED, True)
-    assert "exceeded quota: small" in verdict.message
+    assert "exceeded quota: small. Mend what it names" in verdict.message
+    assert verdict.message.endswith(f"at once: {RETRY}")
 
 
 def test_a_job_without_a_pod_hangs() -> None:
