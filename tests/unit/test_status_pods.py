@@ -175,3 +175,17 @@ def test_an_eviction_before_there_is_another_pod() -> None:
     told = judged(observed(server(), deployment(**NOT_READY), claim=claim(), pods=[GONE]))
     assert told.reason == Reason.EVICTED
     assert "chat-1, or not taken it: Evicted: low. Ask for" in told.message
+
+
+def test_what_its_own_old_pod_still_holds_is_nobody_elses() -> None:
+    """With maxSurge 0 the new pod is made as soon as the old one begins to end, and drains."""
+    words = "0/1 nodes are available: 1 Insufficient habana.ai/gaudi."
+    waits = pod(name="chat-2", ready=False, started_at="", unschedulable=words)
+    old = pod(record="before", deleting=True)
+    free = deployment(**NOT_READY)
+    told = judged(observed(server(), free, claim=claim(), pods=[old, waits]))
+    assert (told.reason, told.stalled) == (Reason.ROLLING_OUT, False)
+    assert told.message == f"{words} Pod chat-1 ends, and frees what it holds"
+    prefetch = pod(record=None, job="j", deleting=True)
+    then = judged(observed(server(), free, claim=claim(), pods=[prefetch, waits]))
+    assert then.reason == Reason.WAITING_FOR_ACCELERATORS

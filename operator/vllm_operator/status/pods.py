@@ -222,6 +222,10 @@ def unschedulable(view: View) -> Verdict | None:
             "free that node, change the placement, or name another claim in spec.cache.claimName"
         )
         return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
+    ending = view.ending()
+    if ending is not None:
+        message = f"{words} Pod {ending.name} ends, and frees what it holds"
+        return Verdict(False, Reason.ROLLING_OUT, message)
     if f"Insufficient {CARD}" in words:
         message = (
             f"{words} Free cards, add nodes, or ask for fewer by spec.tensorParallelSize. Who has them: "
