@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.pool import Pool
 from tests.harness.controlplane import ControlPlane
 from tests.harness.fixtures import ForeignCluster, api, audit, cluster, namespace, operator
 from tests.harness.operator import OperatorProcess
 
-__all__ = ["api", "audit", "cluster", "namespace", "operator", "shared"]
+__all__ = ["api", "audit", "cluster", "namespace", "operator", "pool", "shared"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,3 +25,12 @@ def shared(cluster: ControlPlane | ForeignCluster) -> Iterator[OperatorProcess]:
     """
     with OperatorProcess(cluster, None) as process:
         yield process
+
+
+@pytest.fixture
+def pool(cluster: ControlPlane | ForeignCluster) -> Iterator[Pool]:
+    """Fake nodes of this test alone; pods that select the pool's label run there, and no others."""
+    if not isinstance(cluster, ControlPlane):
+        pytest.fail("this test adds nodes of its own: it cannot run with --kubeconfig")
+    with Pool(cluster) as nodes:
+        yield nodes
