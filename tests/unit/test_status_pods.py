@@ -9,6 +9,7 @@ from tests.unit.things import claim, deployment, observed, pod, server, target
 from vllm_operator.api.observed import Observed, PodFacts
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.conditions import Verdict
+from vllm_operator.status.pods import VOLUME_CONFLICTS
 from vllm_operator.status.server import readiness
 from vllm_operator.status.view import View
 
@@ -175,6 +176,14 @@ def test_an_eviction_before_there_is_another_pod() -> None:
     told = judged(observed(server(), deployment(**NOT_READY), claim=claim(), pods=[GONE]))
     assert told.reason == Reason.EVICTED
     assert "chat-1, or not taken it: Evicted: low. Ask for" in told.message
+
+
+@pytest.mark.parametrize("conflict", VOLUME_CONFLICTS)
+def test_a_volume_on_another_node_is_known_by_the_words_of_every_version(conflict: str) -> None:
+    words = f"0/2 nodes are available: 1 Insufficient habana.ai/gaudi, 1 node(s) {conflict}."
+    told = judged(pending(unschedulable=words))
+    assert told.reason == Reason.CACHE_ON_OTHER_NODE
+    assert told.message.startswith(f"{words} The volume of claim chat-cache is on a node that cannot take it")
 
 
 def test_what_its_own_old_pod_still_holds_is_nobody_elses() -> None:
