@@ -46,10 +46,12 @@ class OperatorProcess:
         *,
         system: str | None = None,
         arguments: Sequence[str] = (),
+        without: Sequence[str] = (),
     ):
         """Plan an operator for some namespaces (None: all), with environment variables and arguments.
 
         `system` is the namespace of its ServiceAccount: by default the first of `namespaces`, or `default`.
+        `without` names resources on which it gets no rights.
         """
         self.namespaces = list(namespaces) if namespaces is not None else None
         self.system = system or (self.namespaces[0] if self.namespaces else "default")
@@ -58,6 +60,7 @@ class OperatorProcess:
         self._cluster = cluster
         self._settings = dict(settings or {})
         self._arguments = list(arguments)
+        self._without = frozenset(without)
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         self.path = Path(self._folder.name) / "operator.log"
         self._process: Process | None = None
@@ -167,7 +170,7 @@ class OperatorProcess:
         api = self._cluster.api
         metadata = {"name": self.name, "namespace": self.system}
         api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
-        rules = policy_rules()
+        rules = [rule for rule in policy_rules() if not self._without & set(rule["resources"])]
         for namespace in [None] if self.namespaces is None else self.namespaces:
             for obj in self._rights(namespace, rules):
                 api.create(obj)
