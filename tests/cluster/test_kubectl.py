@@ -8,6 +8,7 @@ import pytest
 
 from tests.cluster import support
 from tests.cluster.kubectl import attempt, kubectl
+from tests.cluster.pool import Pool
 from tests.harness.api import Api
 from tests.harness.binaries import REPOSITORY
 from tests.harness.operator import Cluster, OperatorProcess
@@ -30,8 +31,9 @@ def uids(api: Api, namespace: str) -> set[str]:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_comes_to_serve(
-    cluster: Cluster, namespace: str, shared: OperatorProcess, sample: Path
+    cluster: Cluster, namespace: str, shared: OperatorProcess, pool: Pool, sample: Path
 ) -> None:
+    pool.add_node(cpus=160, memory="1Ti")  # as large as servers with eight cards are
     for line in re.findall(r"^# +kubectl (.+)$", sample.read_text(), re.MULTILINE):
         kubectl(cluster, namespace, *shlex.split(line))
     kubectl(cluster, namespace, "apply", "-f", str(sample))
@@ -54,7 +56,9 @@ def test_an_apply_leaves_no_difference(
 
 def test_get_shows_what_matters(cluster: Cluster, namespace: str, serving: None) -> None:
     header, row = kubectl(cluster, namespace, "get", "vllm", "-o", "wide").splitlines()
-    shown = dict(zip(header.split(), row.split(), strict=True))
+    *columns, warmup, done, of = header.split()
+    assert [warmup, done, of] == ["WARM-UP", "DONE", "OF"], "empty where nothing starts"
+    shown = dict(zip(columns, row.split(), strict=True))
     assert shown.pop("AGE")
     assert shown == {
         "NAME": "chat",

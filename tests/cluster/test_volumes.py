@@ -176,11 +176,16 @@ def test_pods_that_no_node_takes_hold_no_prefetch(
     api: Api, namespace: str, operator: OperatorProcess, pool: Pool
 ) -> None:
     pool.add_node(**ROOMY)
-    made = support.server(namespace, prefetch=True, nodeSelector=pool.selector, resources=limits(17, "1Gi"))
-    # The claim is bound already, so that only the server's own pod asks for too much.
-    made["spec"]["cache"] = {"size": "50Gi", "storageClassName": "immediate"}
+    cache = manifests.claim(namespace, "weights", "immediate", size="50Gi")
+    cache["spec"]["accessModes"] = ["ReadWriteOnce"]
+    api.create(cache)
+    # It is bound already, so that only the server's own pod asks for too much.
+    api.wait_object(CLAIM, namespace, "weights", manifests.is_bound)
+    made = _server(namespace, nodeSelector=pool.selector, resources=limits(17, "1Gi"))
+    made["spec"]["cache"] = {"claimName": "weights"}
     support.put(api, made)
     support.wait_reconciling(api, namespace, "chat", "Unschedulable")
+    assert len(prefetching.server_pods(api, namespace)) == 1
     made["spec"] |= {"model": OTHER, "resources": limits(8, "1Gi")}
     support.put(api, made)
     support.wait_serving(api, namespace)
