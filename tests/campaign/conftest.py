@@ -1,0 +1,27 @@
+"""The fixtures of the campaigns: the session's cluster, an operator, and what the base needs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.campaign.equipment import PREFIX, classes
+from tests.harness.controlplane import ControlPlane
+from tests.harness.fixtures import ForeignCluster, api, audit, cluster, shared
+
+__all__ = ["api", "audit", "cluster", "furnished", "shared"]
+
+VOLUMES = 40
+
+
+@pytest.fixture(scope="module")
+def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane | ForeignCluster]:
+    """The cluster, with classes and volumes for the base; all of it goes, with every namespace made."""
+    if isinstance(cluster, ControlPlane):
+        cluster.ensure_volumes()
+    made = [cluster.api.create(obj) for obj in classes(VOLUMES)]
+    yield cluster
+    for namespace in cluster.api.list("Namespace"):
+        if namespace["metadata"]["name"].startswith(PREFIX):
+            cluster.api.delete("Namespace", None, namespace["metadata"]["name"])
+    for obj in made:
+        cluster.api.delete(obj["kind"], None, obj["metadata"]["name"])
