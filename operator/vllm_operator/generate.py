@@ -83,7 +83,7 @@ def _reference(crd: dict[str, Any]) -> str:
 
 def _fields(schema: dict[str, Any], path: str) -> Iterator[tuple[str, str, str]]:
     required = schema.get("required", [])
-    # Required fields come first. Fields of Kubernetes' own types have no text here: their field names the type.
+    # Required fields come first. Fields of Kubernetes' own types have no text: the field names the type.
     properties = sorted(schema.get("properties", {}).items(), key=lambda item: item[0] not in required)
     for name, child in ((name, child) for name, child in properties if "description" in child):
         text = child.get("description", "")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.cases.builders import bounds, lists, quantities, required, truths, words
 from tests.cases.rules import (
     CONTROLS,
     EMOJI,
@@ -16,18 +17,7 @@ from tests.cases.rules import (
     data_keys,
     object_names,
 )
-from tests.cases.table import (
-    REMOVED,
-    Case,
-    accept,
-    bounds,
-    lists,
-    quantities,
-    refuse,
-    required,
-    truths,
-    words,
-)
+from tests.cases.table import REMOVED, Case, accept, refuse
 from vllm_operator.api.owned import OWNED_FLAGS, OWNED_VARIABLES
 
 
@@ -57,7 +47,8 @@ PROMISED_FLAGS = (
 """Flags that the design says are owned, whatever the code's own list holds."""
 
 PROMISED_VARIABLES = (
-    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "TRANSFORMERS_OFFLINE", "HOME", "QUANT_CONFIG", "VLLM_API_KEY",
+    "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT",
+    "TRANSFORMERS_OFFLINE", "HOME", "QUANT_CONFIG", "VLLM_API_KEY",
     "VLLM_HOST_IP", "VLLM_PORT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS",
 )  # fmt: skip
 """Variables that have a field, or would undo what a field says."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from tests.cases.builders import bounds, choices, lists, optional, required, things, truths, words
 from tests.cases.rules import (
     CONTROLS,
     DOTS,
@@ -14,17 +15,7 @@ from tests.cases.rules import (
     data_keys,
     object_names,
 )
-from tests.cases.table import (
-    REMOVED,
-    Case,
-    accept,
-    bounds,
-    choices,
-    lists,
-    refuse,
-    truths,
-    words,
-)
+from tests.cases.table import REMOVED, Case, accept, refuse
 
 
 def names() -> Iterator[Case]:
@@ -101,6 +92,42 @@ def model() -> Iterator[Case]:
     yield from truths("spec.model.trustRemoteCode")
     yield from object_names("spec.model.tokenSecretRef.name")
     yield from data_keys("spec.model.tokenSecretRef.key")
+
+
+def hub() -> Iterator[Case]:
+    path = "spec.model.hubEndpoint"
+    good = (
+        "http://hub",
+        "https://hub.example:8443/a/b",
+        "https://[::1]:8080",
+        "https://hub.example/",
+        "http://ä",
+    )
+    bad = ("hub.example", "ftp://hub", "https://", "https:///a", "//hub", "HTTPS://hub", "https:/hub")
+    worse = (
+        "https://u:p@hub",
+        "https://u@hub/a",
+        "https://hub?a",
+        "https://hub/a?b",
+        "https://hub#a",
+        "https://hub/a#b",
+    )
+    worst = ("https://hub\n", "https://hub/a b", " https://hub", "https://hub/@", "https://\x00")
+    fill = "https://" + "a" * 512
+    yield from words(path, longest=512, good=good, bad=(*bad, *worse, *worst), fill=fill)
+    yield from truths("spec.model.offline")
+    yield from optional(path, "spec.model.offline")
+
+
+def chat_template() -> Iterator[Case]:
+    path = "spec.model.chatTemplate"
+    reference = f"{path}.configMapKeyRef"
+    yield from optional(path)
+    yield from required(reference, f"{reference}.name", f"{reference}.key")
+    yield from object_names(f"{reference}.name")
+    yield from data_keys(f"{reference}.key")
+    yield from things(path)
+    yield from things(reference)
 
 
 def served_names() -> Iterator[Case]:

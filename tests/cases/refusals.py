@@ -5,21 +5,33 @@ One table, two judges: tests/unit asks the models, tests/cluster a real API serv
 
 from collections.abc import Iterator
 
-from tests.cases.container import cpu, extra_args, extra_env, resources
-from tests.cases.model import engine, engine_args, model, names, served_names
-from tests.cases.rules import GOES_WITH_SIZE, NO_NEW_CLASS, NO_SHRINKING, ONE_CACHE, SIZE, object_names
-from tests.cases.table import (
-    REMOVED,
-    Case,
-    accept,
+from tests.cases.builders import (
+    beside,
     bounds,
     choices,
     optional,
     quantities,
-    refuse,
     required,
-    table,
+    things,
+    truths,
+    words,
 )
+from tests.cases.container import cpu, extra_args, extra_env, resources
+from tests.cases.model import chat_template, engine, engine_args, hub, model, names, served_names
+from tests.cases.placement import annotations, apart, labels, placement, proxy
+from tests.cases.rules import (
+    CONTROLS,
+    DEADLINE,
+    EMOJI,
+    GOES_WITH_SIZE,
+    MAX_INT,
+    NO_NEW_CLASS,
+    NO_SHRINKING,
+    ONE_CACHE,
+    SIZE,
+    object_names,
+)
+from tests.cases.table import REMOVED, Case, Change, accept, refuse, table
 
 
 def cache() -> Iterator[Case]:
@@ -37,11 +49,11 @@ def cache() -> Iterator[Case]:
     ):
         change = {here: {"claimName": "weights", field: value}}
         yield refuse(f"claim and {field}", change, here, rule=GOES_WITH_SIZE)
-    for case in object_names(f"{here}.claimName"):
-        rest = {
-            f"{here}.{field}": REMOVED for field in ("size", "storageClassName", "accessModes", "retention")
-        }
-        yield Case(**vars(case) | {"change": {**rest, **case.change}})
+    made = ("size", "storageClassName", "accessModes", "retention")
+    yield from beside({f"{here}.{f}": REMOVED for f in made}, object_names(f"{here}.claimName"))
+    yield from bounds(f"{here}.fsGroup", 1, MAX_INT)
+    yield accept("claim and fsGroup", {here: {"claimName": "weights", "fsGroup": 100}})
+    yield from optional(f"{here}.fsGroup")
     yield from quantities(f"{here}.size", zero=False)
     for nothing in ("0", 0, "0Gi", "0m"):
         yield refuse(f"size {nothing!r}", {f"{here}.size": nothing}, here, rule=SIZE)
@@ -66,8 +78,42 @@ def cache() -> Iterator[Case]:
 def small() -> Iterator[Case]:
     yield from bounds("spec.replicas", 0, 1000)
     yield from bounds("spec.service.port", 1, 65535)
+    yield from choices("spec.service.type", "ClusterIP", "NodePort", "LoadBalancer")
+    yield refuse("service ExternalName", {"spec.service.type": "ExternalName"}, "spec.service.type")
+    yield from optional("spec.service.type")
+    yield from truths("spec.paused")
+    yield from optional("spec.paused")
     yield from bounds("spec.warmup.timeoutSeconds", 60, 604800)
     yield from quantities("spec.shmSize", zero=True)
+
+
+def rollout() -> Iterator[Case]:
+    here, budget = "spec.rollout", "spec.warmup.timeoutSeconds"
+    yield from things(here)
+    yield from optional(
+        here, *(f"{here}.{f}" for f in ("drainSeconds", "progressDeadlineSeconds", "refresh"))
+    )
+    yield from bounds(f"{here}.drainSeconds", 0, 86400)
+    good = (CONTROLS, EMOJI, "{{ a }}", "2026-01-01T00:00:00Z")
+    yield from words(f"{here}.refresh", longest=63, good=good, empty=True, fill="\U0001f600")
+    deadline = f"{here}.progressDeadlineSeconds"
+    yield from beside({budget: 60}, bounds(deadline, 60, MAX_INT))
+    whole = "spec.warmup"
+    unset: tuple[Change, ...] = (
+        {budget: REMOVED},
+        {budget: None},
+        {whole: {}},
+        {whole: REMOVED},
+        {whole: None},
+    )
+    for number, budgets in enumerate(({budget: 7200}, *unset)):
+        name = f"deadline beside budget {number}"
+        yield accept(f"{name} as long", {deadline: 7200, **budgets}, rule=DEADLINE)
+        yield refuse(f"{name} shorter", {deadline: 7199, **budgets}, "spec", rule=DEADLINE)
+    yield accept("longest budget", {budget: 604800, deadline: 604800}, rule=DEADLINE)
+    yield refuse("longer budget", {budget: 604800, deadline: 604799}, "spec", rule=DEADLINE)
+    yield accept("no deadline", {budget: 604800, deadline: REMOVED}, rule=DEADLINE)
+    yield accept("no rollout", {budget: 604800, here: REMOVED}, rule=DEADLINE)
 
 
 def shape() -> Iterator[Case]:
@@ -158,6 +204,7 @@ def transitions() -> Iterator[Case]:
 
 REFUSALS = table(
     names(), model(), served_names(), engine(), engine_args(), extra_args(), extra_env(), cpu(), cache(),
-    resources(), small(), shape(), transitions(),
+    resources(), small(), rollout(), hub(), chat_template(), labels(), annotations(),
+    placement(), apart(), proxy(), shape(), transitions(),
 )  # fmt: skip
 """Every case by its name."""

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 
-from tests.cases.table import (
-    Case,
-    words,
-)
+from tests.cases.builders import words
+from tests.cases.table import Case
 
 CONTROLS = "\x01\x1b\x7f\x80\x85\x9f\u2028\u2029\ufeff\ufffe\uffff"
 EMOJI = "\U0001f600 \U0001f468\u200d\U0001f469\u200d\U0001f467"
@@ -29,13 +27,22 @@ RESERVED_CORES = "reservedCores has an effect only"
 ENGINE = "engine is required with an image"
 GAUDI = "habana.ai/gaudi follows from"
 RESOURCE_NAME = "a resource name has at most 317"
+DEADLINE = "rollout.progressDeadlineSeconds must be at least"
+ONE_PROXY = "give proxies in proxy or as variables"
+PASSWORD = "a proxy's password does not belong"
+QUALIFIED = "a key is a name of at most 63"
+RESERVED_LABEL = "others set these keys, leave them out: app.kubernetes.io/component"
+RESERVED_ANNOTATION = "others set these keys, leave them out: kubectl.kubernetes.io/restartedAt"
+TOGETHER = "replicas on different nodes cannot share"
 
 
 def object_names(path: str) -> Iterator[Case]:
     good = ("a", "0", "a.b-c.d", "a--b")
-    bad = ("A", "a_b", "-a", "a-", ".a", "a.", "a/b", "../a", "a b", "a\n", "ä")
+    bad = ("A", "a_b", "-a", "a-", ".a", "a.", "a/b", "../a", "a b", "a\n", "ä", "a..b", "a.-b", "a-.b")
     return words(path, longest=253, good=good, bad=bad)
 
 
 def data_keys(path: str) -> Iterator[Case]:
-    return words(path, longest=253, good=("a", ".a", "A_b-c.d", "-"), bad=("a/b", "a b", "a\n", "$a", "ä"))
+    good = ("a", ".a", "A_b-c.d", "-", "a..b", ".a.", "_")
+    bad = ("a/b", "a b", "a\n", "$a", "ä", ".", "..", "..a", "...")
+    return words(path, longest=253, good=good, bad=bad)

@@ -60,7 +60,8 @@ def constraints() -> Iterator[tuple[str, str]]:
     for where, schema in nodes(SCHEMA["properties"]["spec"], "spec"):
         # That an object is one is asked for all of them alike.
         keywords = ("maxProperties",) if schema.get("type") == "object" else KEYWORDS
-        yield from ((where, keyword) for keyword in keywords if keyword in schema)
+        # An atomic list refuses nothing.
+        yield from ((where, k) for k in keywords if schema.get(k, "atomic") != "atomic")
         yield from ((f"{where}.{name}", "required") for name in schema.get("required", ()))
 
 

@@ -58,7 +58,9 @@ _SIMPLE: Json = {
     "string": Annotated[str, Field(max_length=MAX_TEXT)],
     "boolean": bool,
     "int32": Annotated[int, Field(ge=-(2**31), le=2**31 - 1)],
-    "int64": Annotated[int, Field(ge=-(2**63), le=2**63 - 1)],
+    # A bound beyond what a float64 holds exactly makes the API server refuse every object
+    # (k8s.io/kube-openapi, pkg/validation/validate/values.go, IsFloat64AJSONInteger).
+    "int64": Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)],
 }
 
 

@@ -12,11 +12,14 @@ from vllm_operator.api.quantity import Quantity, exact
 NO_NUL = r"^[^\x00]*$"
 """No process can be given a NUL, in an argument or in its environment."""
 
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$")]
+DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+DNS_NAME = rf"{DNS_LABEL}([.]{DNS_LABEL})*"
+
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{DNS_NAME}$")]
 """Name of an object in the resource's own namespace (a DNS subdomain)."""
 
-DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-"""Key in a Secret or ConfigMap."""
+DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[.]?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+"""Key in a Secret or ConfigMap; it may not begin with two points, which would lead out of a folder."""
 
 
 class LocalReference(Model):

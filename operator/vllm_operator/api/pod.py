@@ -7,11 +7,10 @@ from pydantic import BeforeValidator, Field
 
 from vllm_operator.api.embedded import Embedded
 from vllm_operator.api.meta import GROUP, Model, Rule, checked, list_atomic, without_nulls
-from vllm_operator.api.parts import ObjectName
+from vllm_operator.api.parts import DNS_NAME, ObjectName
 
 _NAME = "[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
-_DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_KEY = f"^({_DNS_LABEL}([.]{_DNS_LABEL})*/)?{_NAME}$"
+_KEY = f"^({DNS_NAME}/)?{_NAME}$"
 _KEY_RE = re.compile(_KEY, re.ASCII)
 
 RESERVED_LABELS = (
@@ -31,9 +30,10 @@ RESERVED_PREFIXES = (
 )
 
 _QUALIFIED = Rule(
-    f"self.all(k, k.size() <= 317 && k.matches('{_KEY}'))",
-    "a key is a name of at most 63 of a-z, A-Z, 0-9, -, _ and ., perhaps with a DNS name and / before it",
-    lambda keys: all(len(key) <= 317 and _KEY_RE.fullmatch(key) for key in keys),
+    f"self.all(k, k.split('/')[0].size() <= 253 && k.matches('{_KEY}'))",
+    "a key is a name of at most 63 of a-z, A-Z, 0-9, -, _ and ., perhaps with a DNS name (at most "
+    "253 characters) and / before it",
+    lambda keys: all(len(key.split("/")[0]) <= 253 and _KEY_RE.fullmatch(key) for key in keys),
 )
 
 

@@ -82,7 +82,7 @@ _TOGETHER = Rule(
     "self.replicas <= 1 || !has(self.cache.size) || !has(self.topologySpreadConstraints) || "
     "(has(self.cache.accessModes) && 'ReadWriteMany' in self.cache.accessModes) || "
     "!self.topologySpreadConstraints.exists(c, c.topologyKey == 'kubernetes.io/hostname' && "
-    "c.whenUnsatisfiable == 'DoNotSchedule')",
+    "c.whenUnsatisfiable == 'DoNotSchedule' && c.maxSkew < self.replicas)",
     "replicas on different nodes cannot share a ReadWriteOnce cache: remove the topologySpreadConstraint on "
     "kubernetes.io/hostname, or give cache.accessModes [ReadWriteMany]",
     lambda s: (
@@ -91,6 +91,7 @@ _TOGETHER = Rule(
         or "ReadWriteMany" in (s.cache.access_modes or ())
         or not any(
             (c.topology_key, c.when_unsatisfiable) == ("kubernetes.io/hostname", "DoNotSchedule")
+            and c.max_skew < s.replicas
             for c in s.topology_spread_constraints or ()
         )
     ),

@@ -1,0 +1,42 @@
+"""Cases of Kubernetes' own types in a resource: every node of their schema, beside what FULL has there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tests.cases.builders import bounds, lists, maps, optional, required, things, words
+from tests.cases.table import FULL, Case
+from vllm_operator.api.schema import crds
+
+Schema = dict[str, Any]
+
+SPEC: Schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+
+def embedded(field: str) -> Iterator[Case]:
+    """All cases of one field of the spec."""
+    yield from optional(f"spec.{field}")
+    yield from _node(f"spec.{field}", SPEC["properties"][field], FULL["spec"][field])
+
+
+def _node(path: str, schema: Schema, value: Any) -> Iterator[Case]:
+    if schema["type"] == "object" and "properties" in schema:
+        yield from _object(path, schema, value)
+    elif schema["type"] == "object":
+        yield from maps(path, schema["maxProperties"])
+        key = next(iter(value))
+        yield from _node(f"{path}.{key}", schema["additionalProperties"], value[key])
+    elif schema["type"] == "array":
+        yield from lists(path, lambda _: value[0], schema["maxItems"])
+        yield from _node(f"{path}.0", schema["items"], value[0])
+    elif schema["type"] == "integer":
+        yield from bounds(path, schema["minimum"], schema["maximum"])
+    else:
+        yield from words(path, longest=schema["maxLength"], empty=True)
+
+
+def _object(path: str, schema: Schema, value: Any) -> Iterator[Case]:
+    yield from things(path)
+    for name, child in schema["properties"].items():
+        presence = required if name in schema.get("required", ()) else optional
+        yield from presence(f"{path}.{name}")
+        yield from _node(f"{path}.{name}", child, value[name])
