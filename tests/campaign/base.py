@@ -3,7 +3,7 @@
 Wherever a field has a default, the value is another one: that a field was removed can then be seen too.
 """
 
-import copy
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -142,17 +142,23 @@ BASE: Spec = {
 def edited(spec: Mapping[str, Any], change: Mapping[str, Any]) -> Spec:
     """A spec with a change: dotted paths (a number is an index) and their new values, or REMOVED.
 
-    Raises LookupError where there is no such place.
+    What held nothing else goes with a field that is removed. Raises LookupError where there is no such place.
     """
-    result = copy.deepcopy(dict(spec))
+    result: Spec = json.loads(json.dumps(spec))  # what is there twice is two things from now on
     for dotted, value in change.items():
-        *parents, last = dotted.split(".")
-        node: Any = result
-        for part in parents:
-            node = node[int(part)] if isinstance(node, list) else node[part]
-        key: Any = int(last) if isinstance(node, list) else last
-        if value is REMOVED:
-            del node[key]
-        else:
-            node[key] = copy.deepcopy(value)
+        *above, last = dotted.split(".")
+        nodes: list[Any] = [result]
+        for part in above:
+            nodes.append(nodes[-1][_key(nodes[-1], part)])
+        if value is not REMOVED:
+            nodes[-1][_key(nodes[-1], last)] = json.loads(json.dumps(value))
+            continue
+        for node, part in zip(reversed(nodes), (last, *reversed(above)), strict=True):
+            del node[_key(node, part)]
+            if node:
+                break
     return result
+
+
+def _key(node: Any, part: str) -> Any:
+    return int(part) if isinstance(node, list) else part

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.campaign.base import ACCOUNTS, CLASS, GIVEN
+from tests.campaign.base import ACCOUNTS, GIVEN
 from tests.campaign.table import GONE, Row, plain, row
 from tests.cases.table import REMOVED
 
@@ -135,6 +135,8 @@ def cache() -> Iterator[Row]:
     for value in ("Retain", REMOVED):
         yield row({"cache.retention": value}, {"claim.owner": GONE})
     yield from plain("cache.fsGroup", 3000, "pod.securityContext.fsGroup", 3000, 1000)
+    two = {"cache.claimName": GIVEN}
+    yield row(two, refused="give exactly one of size")
     yield from given(surges)
 
 
@@ -144,13 +146,10 @@ def given(surges: dict[str, int]) -> Iterator[Row]:
     home = {"env.VLLM_CACHE_ROOT.value": "/home/vllm/.cache/vllm"}
     volume = {"pod.volumes.cache.persistentVolumeClaim.claimName": GIVEN}
     change = {"cache": {"claimName": GIVEN, "fsGroup": 2000}}
-    yield row(change, home | volume | surges, leaf=leaf)
+    yield row(change, home | volume | surges, leaf=leaf, own=True)
     security = "pod.securityContext"
-    own = {f"{security}.fsGroup": GONE, f"{security}.fsGroupChangePolicy": GONE}
-    yield row({"cache": {"claimName": GIVEN}}, home | volume | surges | own, leaf=leaf)
-    made = {"size": "10Gi", "storageClassName": CLASS, "accessModes": ["ReadWriteOnce"]}
-    both = {"cache": made | {"claimName": GIVEN}}
-    yield row(both, refused="give exactly one of size", leaf=leaf)
+    unset = {f"{security}.fsGroup": GONE, f"{security}.fsGroupChangePolicy": GONE}
+    yield row({"cache": {"claimName": GIVEN}}, home | volume | surges | unset, leaf=leaf, own=True)
 
 
 def pods() -> Iterator[Row]:

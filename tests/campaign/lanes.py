@@ -1,6 +1,5 @@
 """Plays rows of the leaf table on a running operator: a few servers side by side, edit after edit."""
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,25 +40,23 @@ class Lane:
         if row.refused:
             self._is_refused(row, change)
         elif row.stalled:
-            put(self.api, self.namespace, BASE)
-            self.wait_for({}, rolls=False)
+            self.edit(BASE, {}, rolls=False)
             put(self.api, self.namespace, change)
             support.wait_stalled(self.api, self.namespace, NAME, *row.stalled)
             found = difference(self.base, self._view())
             assert not {place for place in found if not place.startswith("status.")}, found
         else:
-            put(self.api, self.namespace, change)
-            self.wait_for(expected(self.base, row.seen), rolls=row.touches_pods)
+            self.edit(change, expected(self.base, row.seen), rolls=row.touches_pods)
 
-    def wait_for(self, wanted: View, *, rolls: bool) -> None:
-        """Wait until the children differ from those of the base in nothing but what is wanted."""
+    def edit(self, spec: Spec, wanted: View, *, rolls: bool) -> None:
+        """Put a spec, and wait until the children differ from the base's in nothing but what is wanted."""
+        wait_looked_at(self.api, self.namespace, put(self.api, self.namespace, spec))
 
         def holds() -> bool:
-            if not _is_looked_at(self.api, self.namespace):
-                return False
             found = difference(self.base, self._view())
-            assert (found.pop("record", None) is not None) is rolls, f"rolls, or does not: {found}"
-            assert found == wanted
+            assert ("record" in found) is rolls, f"rolls, or does not: {found}"
+            found.pop("record", None)
+            assert found == wanted, f"seen {found}, not {wanted}"
             return True
 
         self.api.wait_for(holds, PATIENCE_SECONDS, "what the row tells of")
@@ -101,8 +98,7 @@ def play_all(api: Api, rows: Sequence[Row], lanes: int) -> Outcomes:
 def _share(lane: Lane, rows: Sequence[Row]) -> Outcomes:
     """Play rows one after the other on one server; what one row changes, the next one has to undo."""
     outcomes = {row.name: _outcome(partial(lane.play, row)) for row in rows}
-    put(lane.api, lane.namespace, BASE)
-    back = partial(lane.wait_for, {}, rolls=False)
+    back = partial(lane.edit, BASE, {}, rolls=False)
     return outcomes | {f"back to the base in {lane.namespace}": _outcome(back)}
 
 
@@ -124,11 +120,12 @@ def _outcome(play: Callable[[], None]) -> str:
     return ""
 
 
-def _is_looked_at(api: Api, namespace: str) -> bool:
-    """Whether the operator has said something of the present generation: before, nothing need be read."""
-    server = support.child(api, namespace, "VLLMServer", NAME)
-    seen = condition(server, "Ready").get("observedGeneration")
-    if seen != server["metadata"]["generation"]:
-        time.sleep(0.02)
-        return False
-    return True
+def wait_looked_at(api: Api, namespace: str, written: Object) -> None:
+    """Wait until the operator has said something of a generation: before, nothing need be read."""
+
+    def said(server: Object) -> bool:
+        seen = condition(server, "Ready").get("observedGeneration", 0)
+        return bool(seen >= written["metadata"]["generation"])
+
+    if not said(written):
+        support.history(api, "VLLMServer", namespace, written, said)

@@ -13,6 +13,10 @@ Change = Mapping[str, Any]
 class Gone:
     """Stands for a place, or all places below it, that the base has and the change takes away."""
 
+    def __repr__(self) -> str:
+        """Show it in a failure."""
+        return "GONE"
+
 
 GONE = Gone()
 
@@ -22,7 +26,9 @@ IN_PODS = ("pod", "container", "env", "args", "labels", "annotations")
 
 @dataclass(frozen=True)
 class Row:
-    """One change to one leaf of the schema, and all that it may change: a place not named stays as it was.
+    """One change to one leaf of the schema (or all below a node), and all that it may bring about.
+
+    A place that is not named stays as it was.
 
     `seen` maps places of `view.view` to values. A change that touches a pod names another record, and only
     such a change, unless `rolls` says otherwise. `refused` holds words of the API server that takes nothing
@@ -46,15 +52,15 @@ class Row:
 
     @property
     def name(self) -> str:
-        """What the row is called in the tests: its leaf and its change."""
-        shown = (f"{path}={_short(value)}" for path, value in self.change.items())
-        return f"{self.leaf}: {', '.join(shown)}"
+        """What the row is called in the tests."""
+        how = "fresh: " if self.fresh else ""
+        text = how + ", ".join(f"{path}={_short(value)}" for path, value in self.change.items())
+        return text.replace("DuringSchedulingIgnoredDuringExecution", "")
 
     @property
-    def removes(self) -> bool:
-        """Whether the change takes the leaf away, or what holds it."""
-        plain = {path for path, value in self.change.items() if value is REMOVED}
-        return any(self.leaf == leaf_of(path) or self.leaf.startswith(f"{leaf_of(path)}.") for path in plain)
+    def removed(self) -> set[str]:
+        """What the change takes away, as paths of the schema."""
+        return {leaf_of(path) for path, value in self.change.items() if value is REMOVED}
 
 
 def row(change: Change, seen: Mapping[str, Any] | None = None, *, leaf: str = "", **more: Any) -> Row:
@@ -84,4 +90,4 @@ def _is_in_pods(place: str) -> bool:
 
 def _short(value: Any) -> str:
     text = "unset" if value is REMOVED else str(value)
-    return text if len(text) <= 24 else f"{text[:24]}..."
+    return text if len(text) <= 48 else f"{text[:48]}..."
