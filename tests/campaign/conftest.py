@@ -6,9 +6,9 @@ import pytest
 
 from tests.campaign.equipment import PREFIX, classes
 from tests.harness.controlplane import ControlPlane
-from tests.harness.fixtures import ForeignCluster, api, audit, cluster, shared
+from tests.harness.fixtures import ForeignCluster, api, audit, cluster, namespace, shared
 
-__all__ = ["api", "audit", "cluster", "furnished", "shared"]
+__all__ = ["api", "audit", "cluster", "furnished", "namespace", "shared"]
 
 VOLUMES = 40
 
@@ -20,8 +20,8 @@ def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane |
         cluster.ensure_volumes()
     made = [cluster.api.create(obj) for obj in classes(VOLUMES)]
     yield cluster
-    for namespace in cluster.api.list("Namespace"):
-        if namespace["metadata"]["name"].startswith(PREFIX):
-            cluster.api.delete("Namespace", None, namespace["metadata"]["name"])
+    for each in cluster.api.list("Namespace"):
+        if each["metadata"]["name"].startswith(PREFIX):
+            cluster.api.delete("Namespace", None, each["metadata"]["name"])
     for obj in made:
         cluster.api.delete(obj["kind"], None, obj["metadata"]["name"])

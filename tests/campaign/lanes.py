@@ -97,9 +97,9 @@ def play_all(api: Api, rows: Sequence[Row], lanes: int) -> Outcomes:
 
 def _share(lane: Lane, rows: Sequence[Row]) -> Outcomes:
     """Play rows one after the other on one server; what one row changes, the next one has to undo."""
-    outcomes = {row.name: _outcome(partial(lane.play, row)) for row in rows}
+    outcomes = {row.name: outcome(partial(lane.play, row)) for row in rows}
     back = partial(lane.edit, BASE, {}, rolls=False)
-    return outcomes | {f"back to the base in {lane.namespace}": _outcome(back)}
+    return outcomes | {f"back to the base in {lane.namespace}": outcome(back)}
 
 
 def _share_anew(api: Api, rows: Sequence[Row]) -> Outcomes:
@@ -109,10 +109,11 @@ def _share_anew(api: Api, rows: Sequence[Row]) -> Outcomes:
 def _alone(api: Api, base: View, row: Row) -> Outcomes:
     """Play a row on a server of its own."""
     lane = Lane(api, furnish(api), base) if row.fresh else Lane.of_base(api)
-    return {row.name: _outcome(partial(lane.play, row))}
+    return {row.name: outcome(partial(lane.play, row))}
 
 
-def _outcome(play: Callable[[], None]) -> str:
+def outcome(play: Callable[[], None]) -> str:
+    """What is wrong with a play; nothing if it goes well."""
     try:
         play()
     except (AssertionError, ApiError) as error:
