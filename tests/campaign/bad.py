@@ -32,7 +32,7 @@ def refused() -> Iterator[Bad]:
     """What is never stored."""
     yield Bad("device", {"device": "gaudi"}, refused='Unsupported value: "gaudi"')
     yield Bad("port", {"service": {"port": 0}}, refused="spec.service.port")
-    yield Bad("no cache", {"cache": {}}, refused="give exactly one of size")
+    yield Bad("no cache", {"cache": {"fsGroup": 1}}, refused="give exactly one of size")
     yield Bad("another class", {"cache": {"size": "1Gi"}}, refused="cannot change")
     yield Bad("owned variable", {"extraEnv": [{"name": "HOME", "value": "/"}]}, refused="sets this variable")
     yield Bad("owned flag", {"extraArgs": ["--port=1"]}, refused="the operator sets this flag")
@@ -60,8 +60,7 @@ def rejected() -> Iterator[Bad]:
     """What only the API server knows to be wrong, when it is given the pod template."""
 
     def bad(name: str, fields: Fields, words: str) -> Bad:
-        message = f"Deployment chat was refused by the API server: {words}" if words[0].isupper() else words
-        return Bad(name, fields, reason="ChildRejected", words=message, harmless=True)
+        return Bad(name, fields, reason="ChildRejected", words=words, harmless=True)
 
     requirement = {"key": "a", "operator": "Inn", "values": ["b"]}
     term = {"nodeSelectorTerms": [{"matchExpressions": [requirement]}]}
@@ -70,7 +69,7 @@ def rejected() -> Iterator[Bad]:
         "node operator", {"affinity": {"nodeAffinity": {required: term}}}, "not a valid selector operator"
     )
     pods = {"topologyKey": "a", "labelSelector": {"matchExpressions": [requirement]}}
-    yield bad("pod operator", {"affinity": {"podAffinity": {required: [pods]}}}, "not a valid label selector")
+    yield bad("pod operator", {"affinity": {"podAffinity": {required: [pods]}}}, 'value: "Inn": not a valid')
     uid = {"key": "metadata.uid", "operator": "In", "values": ["b"]}
     by_uid = {"nodeAffinity": {required: {"nodeSelectorTerms": [{"matchFields": [uid]}]}}}
     yield bad("node field", {"affinity": by_uid}, "not a valid field selector key")

@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+import pytest
 
 from tests.campaign.base import BASE, Spec, edited
 from tests.campaign.equipment import furnish
@@ -82,31 +85,44 @@ def put(api: Api, namespace: str, spec: Spec) -> Object:
     return support.put(api, support.server(namespace, NAME) | {"spec": spec})
 
 
-def play_all(api: Api, rows: Sequence[Row], lanes: int) -> Outcomes:
+def chosen(request: pytest.FixtureRequest, parameter: str) -> list[str]:
+    """The values of a parameter in the tests that are to run: what is left out with `-k` is not played."""
+    calls = (getattr(item, "callspec", None) for item in request.session.items)
+    return list(dict.fromkeys(call.params[parameter] for call in calls if call and parameter in call.params))
+
+
+def play_all(kubeconfig: Path, rows: Sequence[Row], lanes: int) -> Outcomes:
     """Play every row; rows that need a server of their own get it, the others share a few."""
     shared = [row for row in rows if not (row.fresh or row.own)]
     single = [row for row in rows if row.fresh or row.own]
-    running = Lane.of_base(api)
-    jobs = [partial(_share, running, shared[::lanes])]
-    jobs += [partial(_share_anew, api, shared[number::lanes]) for number in range(1, lanes)]
-    jobs += [partial(_alone, api, running.base, row) for row in single]
-    with ThreadPoolExecutor(lanes + 1) as pool:
-        results = list(pool.map(lambda job: job(), jobs))
+    with Api(kubeconfig) as api:
+        base = Lane.of_base(api).base
+    jobs = [partial(_share, shared[number::lanes]) for number in range(lanes)]
+    jobs += [partial(_alone, row, base) for row in single]
+    return merged(kubeconfig, jobs, lanes + 1)
+
+
+def merged(kubeconfig: Path, jobs: Sequence[Callable[[Api], Outcomes]], lanes: int) -> Outcomes:
+    """Do jobs side by side, each with a client of its own, and put their outcomes together."""
+
+    def do(job: Callable[[Api], Outcomes]) -> Outcomes:
+        with Api(kubeconfig) as api:
+            return job(api)
+
+    with ThreadPoolExecutor(lanes) as pool:
+        results = list(pool.map(do, jobs))
     return {name: outcome for result in results for name, outcome in result.items()}
 
 
-def _share(lane: Lane, rows: Sequence[Row]) -> Outcomes:
+def _share(rows: Sequence[Row], api: Api) -> Outcomes:
     """Play rows one after the other on one server; what one row changes, the next one has to undo."""
+    lane = Lane.of_base(api)
     outcomes = {row.name: outcome(partial(lane.play, row)) for row in rows}
     back = partial(lane.edit, BASE, {}, rolls=False)
     return outcomes | {f"back to the base in {lane.namespace}": outcome(back)}
 
 
-def _share_anew(api: Api, rows: Sequence[Row]) -> Outcomes:
-    return _share(Lane.of_base(api), rows)
-
-
-def _alone(api: Api, base: View, row: Row) -> Outcomes:
+def _alone(row: Row, base: View, api: Api) -> Outcomes:
     """Play a row on a server of its own."""
     lane = Lane(api, furnish(api), base) if row.fresh else Lane.of_base(api)
     return {row.name: outcome(partial(lane.play, row))}

@@ -1,7 +1,6 @@
 """No bad object wedges a server: the good spec, a bad one, the good spec again, and all is as it was."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -10,7 +9,7 @@ from tests.campaign import masks
 from tests.campaign.bad import Bad, bads
 from tests.campaign.base import CLASS
 from tests.campaign.equipment import furnish
-from tests.campaign.lanes import Outcomes, outcome, put
+from tests.campaign.lanes import Outcomes, chosen, merged, outcome, put
 from tests.campaign.view import NAME
 from tests.cluster import support
 from tests.harness.api import Api, ApiError, Object
@@ -30,6 +29,8 @@ def good(mode: str) -> Object:
 
 def play(api: Api, namespace: str, mode: str, bad: Bad) -> None:
     """Put a bad spec on a server that serves, and take it back."""
+    put(api, namespace, good(mode))
+    support.wait_serving(api, namespace, NAME)
     before, pods = masks.children(api, namespace), pod_uids(api, namespace)
     if bad.stranger:
         api.create(
@@ -87,20 +88,17 @@ def is_told(api: Api, namespace: str, spec: Object, bad: Bad) -> None:
     support.wait_condition(api, namespace, NAME, bad.reason, "False", words=bad.words)
 
 
-def lane(api: Api, mode: str, chosen: list[Bad]) -> Outcomes:
+def lane(mode: str, some: list[Bad], api: Api) -> Outcomes:
     namespace = furnish(api)
-    put(api, namespace, good(mode))
-    support.wait_serving(api, namespace, NAME)
-    return {f"{mode} {bad.name}": outcome(partial(play, api, namespace, mode, bad)) for bad in chosen}
+    return {f"{mode} {bad.name}": outcome(partial(play, api, namespace, mode, bad)) for bad in some}
 
 
 @pytest.fixture(scope="module")
-def outcomes(furnished: Cluster, shared: OperatorProcess) -> Outcomes:
-    """What is wrong with each: all are played, one after the other on a few servers."""
-    chosen = [(mode, list(BADS.values())[number::LANES]) for mode in MODES for number in range(LANES)]
-    with ThreadPoolExecutor(len(chosen)) as pool:
-        jobs = [pool.submit(lane, furnished.api, mode, some) for mode, some in chosen]
-    return {name: said for job in jobs for name, said in job.result().items()}
+def outcomes(request: pytest.FixtureRequest, furnished: Cluster, shared: OperatorProcess) -> Outcomes:
+    """What is wrong with each: all that were chosen are played, one after the other on a few servers."""
+    some = [BADS[name] for name in chosen(request, "bad")]
+    jobs = [partial(lane, mode, some[number::LANES]) for mode in MODES for number in range(LANES)]
+    return merged(furnished.kubeconfig, jobs, len(jobs))
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.campaign import fields, placement
-from tests.campaign.lanes import Outcomes, play_all
+from tests.campaign.lanes import Outcomes, chosen, play_all
 from tests.harness.binaries import REPOSITORY
 from tests.harness.operator import Cluster, OperatorProcess
 
@@ -58,15 +58,14 @@ def test_every_optional_leaf_is_taken_away_too() -> None:
         if NODES[leaf]
         and not any(leaf == node or leaf.startswith((f"{node}.", f"{node}[")) for node in taken)
     }
-    # One half of the cache takes the other's place; and who has no number of replicas has one (test_both_ways).
+    # One half of the cache takes the other's place; without a number of replicas there is one.
     assert kept == {"spec.replicas", "spec.cache.claimName", "spec.cache.size"}
 
 
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest, furnished: Cluster, shared: OperatorProcess) -> Outcomes:
     """What is wrong with each row: all that were chosen are played before the first is judged."""
-    chosen = {item.callspec.params.get("row") for item in request.session.items if hasattr(item, "callspec")}
-    return play_all(furnished.api, [row for row in ROWS.values() if row.name in chosen], LANES)
+    return play_all(furnished.kubeconfig, [ROWS[name] for name in chosen(request, "row")], LANES)
 
 
 @pytest.mark.parametrize("row", ROWS)
