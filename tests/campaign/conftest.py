@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.campaign.equipment import PREFIX, classes
+from tests.harness.audit import Audit
 from tests.harness.controlplane import ControlPlane
-from tests.harness.fixtures import ForeignCluster, api, audit, cluster, namespace, shared
+from tests.harness.fixtures import ForeignCluster, api, cluster, namespace, shared
 
-__all__ = ["api", "audit", "cluster", "furnished", "namespace", "shared"]
+__all__ = ["api", "cluster", "furnished", "namespace", "shared"]
 
 VOLUMES = 40
 
@@ -25,3 +26,13 @@ def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane |
             cluster.api.delete("Namespace", None, each["metadata"]["name"])
     for obj in made:
         cluster.api.delete(obj["kind"], None, obj["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def audit_log(furnished: ControlPlane | ForeignCluster) -> Iterator[Audit]:
+    """The API server's own record, for a whole module."""
+    if furnished.audit_log is None:
+        pytest.fail("this test reads the API server's audit log: it cannot run with --kubeconfig")
+    log = Audit(furnished.audit_log, furnished.api)
+    yield log
+    log.close()
