@@ -47,7 +47,7 @@ test-unit: setup ## Pure tests: no cluster, about a minute
 	$(PYTEST) tests/unit tests/golden --cov --cov-report=term
 
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
-	$(PYTEST) tests/cluster $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
+	$(PYTEST) tests/cluster tests/campaign $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
 
 test: lint type verify test-unit test-cluster ## All checks and tests, as CI runs them
 

@@ -208,8 +208,11 @@ def _pods_wanted(observed: Observed) -> int:
 
 
 def _surges(observed: Observed) -> bool:
-    """Whether a new pod may start beside an old one: only where both can mount the cache."""
+    """Whether a new pod may start beside an old one: only where both can mount the cache.
+
+    For a given claim that does not exist no old pod has to go: the new one could not start anyway.
+    """
     cache = observed.server.spec.cache
     if cache.claim_name is None:
         return "ReadWriteMany" in (cache.access_modes or ())
-    return observed.claim is not None and "ReadWriteMany" in observed.claim.access_modes
+    return observed.claim is None or "ReadWriteMany" in observed.claim.access_modes
