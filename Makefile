@@ -51,7 +51,7 @@ test-podscripts: setup ## The programs that run inside pods, as processes agains
 	$(PYTEST) tests/podscripts
 
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
-	$(PYTEST) tests/cluster $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
+	$(PYTEST) tests/cluster tests/campaign $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
 
 test: lint type verify test-unit test-podscripts test-cluster ## All checks and tests, as CI runs them
 

@@ -102,7 +102,7 @@ def surge(made: dict[str, Manifest]) -> tuple[int, int]:
         (["ReadWriteOnce"], None, (0, 1)),
         (["ReadWriteMany"], None, (1, 0)),
         (["ReadWriteOnce", "ReadWriteMany"], None, (1, 0)),
-        (None, (), (0, 1)),
+        (None, (), (1, 0)),
         (None, ("ReadWriteOnce",), (0, 1)),
         (None, ("ReadWriteMany",), (1, 0)),
     ],

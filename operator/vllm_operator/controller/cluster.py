@@ -124,7 +124,7 @@ class Cluster:
         try:
             return await self._apply({**manifest, "metadata": metadata}, force=True)
         except ApiError as error:
-            if error.status == 422 and "metadata.uid" in error.message:
+            if error.status == 422 and "metadata.uid" in error.fields:
                 raise ApiError(409, error.message) from error  # made anew meanwhile: nobody's mistake
             raise
 
@@ -212,16 +212,8 @@ class Cluster:
         response = await client.call_api(method, url, headers, body, _request_timeout=REQUEST_TIMEOUT_SECONDS)
         data: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 300:
-            raise _error(response.status, data, response.headers.get("Retry-After", ""))
+            raise ApiError.read(response.status, data, response.headers.get("Retry-After", ""))
         return data
-
-
-def _error(status: int, data: bytes, retry_after: str) -> ApiError:
-    try:
-        message = json.loads(data)["message"]
-    except (ValueError, KeyError, TypeError):
-        message = data.decode(errors="replace")[:1000]
-    return ApiError(status, message, float(retry_after) if retry_after.isdecimal() else 0.0)
 
 
 async def credentials() -> dict[str, Any]:

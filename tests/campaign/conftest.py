@@ -1,0 +1,38 @@
+"""The fixtures of the campaigns: the session's cluster, an operator, and what the base needs."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.campaign.equipment import PREFIX, classes
+from tests.harness.audit import Audit
+from tests.harness.controlplane import ControlPlane
+from tests.harness.fixtures import ForeignCluster, api, cluster, namespace, shared
+
+__all__ = ["api", "cluster", "furnished", "namespace", "shared"]
+
+VOLUMES = 40
+
+
+@pytest.fixture(scope="module")
+def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane | ForeignCluster]:
+    """The cluster, with classes and volumes for the base; all of it goes, with every namespace made."""
+    if isinstance(cluster, ControlPlane):
+        cluster.ensure_volumes()
+    made = [cluster.api.create(obj) for obj in classes(VOLUMES)]
+    yield cluster
+    for each in cluster.api.list("Namespace"):
+        if each["metadata"]["name"].startswith(PREFIX):
+            cluster.api.delete("Namespace", None, each["metadata"]["name"])
+    for obj in made:
+        cluster.api.delete(obj["kind"], None, obj["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def audit_log(furnished: ControlPlane | ForeignCluster) -> Iterator[Audit]:
+    """The API server's own record, for a whole module."""
+    if furnished.audit_log is None:
+        pytest.fail("this test reads the API server's audit log: it cannot run with --kubeconfig")
+    log = Audit(furnished.audit_log, furnished.api)
+    yield log
+    log.close()
