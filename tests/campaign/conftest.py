@@ -18,7 +18,7 @@ VOLUMES = 40
 def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane | ForeignCluster]:
     """The cluster, with classes and volumes for the base; all of it goes, with every namespace made."""
     if isinstance(cluster, ControlPlane):
-        cluster.ensure_volumes()
+        cluster.ensure_volumes(VOLUMES)
     made = [cluster.api.create(obj) for obj in classes(VOLUMES)]
     yield cluster
     for each in cluster.api.list("Namespace"):

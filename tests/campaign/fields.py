@@ -45,11 +45,15 @@ def engine() -> Iterator[Row]:
     # A patch of the same engine has the same flags; what it is decides a pod all the same.
     yield row({"engine.version": "0.32.1"}, rolls=True)
     yield row({"engine": REMOVED}, refused="engine is required with an image of your own")
-    other = "registry.example/vllm:v2"
-    yield row({"image": other}, {"container.image": other, "status.image": other})
+    newer = "registry.example/vllm:v2"
+    yield row({"image": newer}, {"container.image": newer, "status.image": newer})
     default = "docker.io/vllm/vllm-openai-cpu:v0.32.0-x86_64"
     unset = {"container.image": default, "status.image": default}
     yield row({"image": REMOVED, "engine": REMOVED}, unset)
+    # A default image holds what it holds, whatever is said of it.
+    yield row({"image": REMOVED}, unset)
+    other = {"engine.version": "0.33", "image": REMOVED}
+    yield row(other, stalled=("InvalidForEngine", "v0.32.0-x86_64 holds vllm 0.32, not vllm 0.33"))
     yield from plain("imagePullPolicy", "Always", "container.imagePullPolicy", "Always", "IfNotPresent")
     yield row({"imagePullSecrets.0.name": "other"}, {"pod.imagePullSecrets.0.name": "other"})
     yield row({"imagePullSecrets": REMOVED}, {"pod.imagePullSecrets": GONE})

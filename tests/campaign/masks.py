@@ -30,7 +30,11 @@ def children(api: Api, namespace: str) -> Children:
 
 def masked(found: Children, namespace: str) -> dict[str, str]:
     """Children as texts that are the same for servers of the same spec, whatever they have been through."""
-    return {" ".join(ref): _text(_masked(obj), namespace) for ref, obj in found.items()}
+    texts = {" ".join(ref): _text(_masked(obj), namespace) for ref, obj in found.items()}
+    owners = {owner["uid"] for obj in found.values() for owner in obj["metadata"].get("ownerReferences", ())}
+    for uid in owners:
+        texts = {ref: text.replace(uid, "OWNER") for ref, text in texts.items()}
+    return texts
 
 
 def uids(found: Children) -> dict[tuple[str, str], str]:
@@ -66,10 +70,6 @@ def _masked(obj: Object) -> Object:
     masked["metadata"].pop("annotations", None)
     if kept:
         masked["metadata"]["annotations"] = kept
-    if "ownerReferences" in metadata:
-        masked["metadata"]["ownerReferences"] = [
-            owner | {"uid": "UID"} for owner in metadata["ownerReferences"]
-        ]
     if kind == "ControllerRevision":
         masked["revision"] = "REVISION"
     if "spec" in obj:

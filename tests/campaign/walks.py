@@ -52,7 +52,7 @@ class Walk:
             if self._random.random() < 0.7:
                 last[field] = BASE[field]
         last["podLabels"] = {"team": "a"}
-        last["resources"] = self._random.choice([{}, {"requests": {"cpu": "100m"}}])
+        last["resources"] = {"requests": {"cpu": self._random.choice(["100m", "0.2"])}}
         last["priorityClassName"] = self._random.choice(PRIORITIES)
         last["replicas"] = self._random.choice([0, 1, 1, 2])
         self._put("end", last)

@@ -225,6 +225,13 @@ def test_what_the_engine_does_not_know_stalls() -> None:
         desired(observed(server({"image": "a", "engine": {"family": "vllm", "version": "0.99"}})), DEFAULT)
 
 
+def test_an_engine_that_the_default_image_does_not_hold_is_no_engine_of_it() -> None:
+    words = r"spec.engine: .*default:v1 holds vllm 0.32, not vllm 0.31; name an image"
+    with pytest.raises(StalledError, match=words):
+        children({"engine": {"family": "vllm", "version": "0.31"}})
+    assert children({"engine": {"family": "vllm", "version": "0.32.9"}})
+
+
 def situations() -> list[Observed]:
     """Many ways in which one server may be seen, all at the same generation."""
     sure = server({"replicas": 2})

@@ -10,7 +10,6 @@ from importlib.resources import files
 
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.reasons import Reason, StalledError
-from vllm_operator.desired.defaults import Image
 
 _FOLDER = files("vllm_operator.desired.profiles")
 
@@ -98,18 +97,17 @@ def known() -> tuple[str, ...]:
     )
 
 
-def of(image: Image, device: str) -> Profile:
-    """The profile of the engine in an image. Raises StalledError(InvalidForEngine)."""
-    family, version = image.engine.split()
-    return find(family, version, device)
+def stem_of(family: str, version: str) -> str:
+    """Name of an engine's profile. Patch releases of vLLM share one."""
+    return f"{family}-{'.'.join(version.split('.')[:2])}"
 
 
 def find(family: str, version: str, device: str) -> Profile:
-    """The profile of an engine. Patch releases of vLLM share one.
+    """The profile of an engine.
 
     Raises StalledError(InvalidForEngine) when there is none.
     """
-    stem = f"{family}-{'.'.join(version.split('.')[:2])}"
+    stem = stem_of(family, version)
     if stem not in known():
         raise _invalid(f"spec.engine: no profile for {family} {version}; known are {', '.join(known())}")
     profile = _load(stem)
