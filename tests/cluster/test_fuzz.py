@@ -12,16 +12,19 @@ from tests.cluster import support
 from tests.harness.api import Api, ApiError, Object
 from tests.harness.operator import OperatorProcess
 from vllm_operator.api.meta import InvalidObjectError
-from vllm_operator.api.observed import Manifest, Observed
+from vllm_operator.api.observed import Cached, Manifest, Observed
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired.canonical import digest, owned
+from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
+from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.names import FIELD_MANAGER
-from vllm_operator.desired.records import Image
 from vllm_operator.desired.server import desired
 from vllm_operator.status.conditions import MAX_MESSAGE
 
-DEFAULT = Image(support.IMAGE, "vllm 0.32")
+DEFAULT = Defaults(
+    {"cpu": Image(support.IMAGE, "vllm 0.32"), "gaudi": Image(support.IMAGE, "vllm-gaudi 0.26")}
+)
+CACHED = Cached("0" * 40, "/data/hub")
 REFUSED: tuple[Object, ...] = (
     {"resources": {"limits": {"cpu": 1}, "requests": {"cpu": 2}}},
     {"resources": {"limits": {"nonsense": 1}}},
@@ -79,13 +82,17 @@ class Fuzz:
     def first_refusal(self, stored: Object) -> ApiError | None:
         """Ask about all children; the first that is refused is the one that the operator speaks of."""
         server = VLLMServer.parse(stored)
+        seen = Observed(server=server, children={}, claim=None, pods=())
         try:
-            wanted = desired(Observed(server=server, children={}, claim=None, pods=()), DEFAULT)
+            # What fills the cache, and what serves: without a prefetch they are the same.
+            stages = [desired(seen, DEFAULT).manifests, desired(seen, DEFAULT, CACHED).manifests]
         except StalledError:
             return None
-        answers = [self._apply(manifest) for manifest in wanted.manifests]
-        *_, deployment = wanted.manifests
-        answers.append(self._create(pod(deployment)))
+        answers = []
+        for manifest in (manifest for manifests in stages for manifest in manifests):
+            answers.append(self._apply(manifest))
+            if manifest["kind"] in ("Deployment", "Job"):
+                answers.append(self._create(pod(manifest)))
         self.made += 1
         return next((answer for answer in answers if isinstance(answer, ApiError)), None)
 
@@ -94,7 +101,7 @@ class Fuzz:
             live = self._api.apply(manifest, FIELD_MANAGER, dry_run=True)
         except ApiError as error:
             return error
-        if manifest["kind"] != "ControllerRevision":  # never applied again
+        if manifest["kind"] not in IMMUTABLE:  # never applied again
             assert digest(owned(live, FIELD_MANAGER)) == digest(manifest), manifest["kind"]
         return live
 
@@ -114,10 +121,10 @@ def problems_of(body: Object) -> tuple[str, ...]:
     return ()
 
 
-def pod(deployment: Manifest) -> Object:
-    """A pod as the Deployment's controller would make it, but of an account that is there already."""
-    template = deployment["spec"]["template"]
-    metadata = {"generateName": "fuzz-", "namespace": deployment["metadata"]["namespace"]}
+def pod(controller: Manifest) -> Object:
+    """A pod as the controller of a Deployment or Job would make it, but of an account that is there already."""
+    template = controller["spec"]["template"]
+    metadata = {"generateName": "fuzz-", "namespace": controller["metadata"]["namespace"]}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
