@@ -122,7 +122,7 @@ def problems_of(body: Object) -> tuple[str, ...]:
 
 
 def pod(controller: Manifest) -> Object:
-    """A pod as the controller of a Deployment or Job would make it, but of an account that is there already."""
+    """A pod as the controller of a Deployment or Job makes it, but of an account that is there already."""
     template = controller["spec"]["template"]
     metadata = {"generateName": "fuzz-", "namespace": controller["metadata"]["namespace"]}
     return {
