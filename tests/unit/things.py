@@ -25,6 +25,8 @@ from vllm_operator.desired.records import pack, renderer
 DEFAULT_IMAGE = Image("registry.example/default:v1", "vllm 0.32")
 GAUDI_IMAGE = Image("registry.example/gaudi:v1", "vllm-gaudi 0.26")
 DEFAULT = Defaults({"cpu": DEFAULT_IMAGE, "gaudi": GAUDI_IMAGE})
+EVERY_NODE = Defaults(DEFAULT.images, {}, {"g2": {"generation": "2"}, "g3": {"generation": "3"}})
+"""DEFAULT of an operator that is told where each generation of cards is."""
 RECORD = "0123456789"
 
 
