@@ -30,6 +30,13 @@ class Profile:
     knobs: Mapping[str, str]
     refused: Mapping[str, Mapping[str, tuple[str, ...]]]
 
+    def long(self, word: str) -> str:
+        """The long flag that a word names: also by a short form, or by a beginning that fits no other."""
+        name = flag_name(word)
+        name = self.short.get(name, name)
+        fitting = [flag for flag in self.flags if flag.startswith(name)]
+        return fitting[0] if len(fitting) == 1 else name
+
     def check_value(self, path: str, flag: str, value: str, device: str) -> None:
         """Raise StalledError(InvalidForEngine) unless the flag exists and takes the value on the device."""
         if flag not in self.flags:
