@@ -15,7 +15,7 @@ RECORD_LABEL = "vllm-operator.dev/record"
 MANAGER = "vllm-operator"
 CHILD_KINDS = (
     *("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "PodDisruptionBudget"),
-    "Deployment",
+    *("Deployment", "ConfigMap", "Job"),
 )
 IMAGE = "registry.example/vllm:a"
 ENGINE = {"family": "vllm", "version": "0.32"}
@@ -129,13 +129,13 @@ def history(
     """Return every state that the API server's watch tells of a kind since an object was written.
 
     The watch begins in the past, so that nothing that came and went in between is missed; it ends with the
-    first state for which `until` holds.
+    first state for which `until` holds. `change` in a state is the watch's ADDED, MODIFIED or DELETED.
     """
     states: list[Object] = []
     for change, obj in api.watch(kind, namespace, seconds=60, since=since["metadata"]["resourceVersion"]):
         assert change != "ERROR", obj
         states.append(obj | {"kind": kind, "change": change})
-        if until(obj):
+        if until(states[-1]):
             return states
     raise AssertionError(f"the watch of {kind} did not show what was waited for; it showed {states}")
 

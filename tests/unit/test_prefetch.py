@@ -20,8 +20,9 @@ from tests.unit.things import (
     record_of,
     server,
 )
-from vllm_operator.api.observed import Child, Observed, PodFacts
+from vllm_operator.api.observed import Child, JobFacts, Observed, PodFacts
 from vllm_operator.api.reasons import StalledError
+from vllm_operator.controller.facts import child as child_facts
 from vllm_operator.desired import records
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.server import Desired, desired, superfluous
@@ -65,7 +66,9 @@ def done(spec: dict[str, Any], commit: str = COMMIT, **facts: Any) -> PodFacts:
         "started_at": "",
         "ready": False,
     }
-    return pod(name="chat-prefetch-1", record=None, job=name_of(spec), **(plain | facts))
+    name = name_of(spec)
+    owner = {"job": name, "job_uid": f"uid-of-{name}"}
+    return pod(name="chat-prefetch-1", record=None, **(plain | owner | facts))
 
 
 @pytest.mark.parametrize(
@@ -221,15 +224,38 @@ def test_a_revision_that_serves_is_kept_while_another_model_is_fetched() -> None
 def beside(**seen: Any) -> Any:
     record, running = serving()
     spec = SPEC | {"model": {"name": "org/other"}, "affinity": {"nodeAffinity": {}}}
-    return job_of(spec, record, running, **seen)["spec"]["template"]["spec"]["affinity"]
+    holds = {"claim": claim(), "pods": [pod()]} | seen
+    return job_of(spec, record, running, **holds)["spec"]["template"]["spec"]["affinity"]
 
 
 def test_a_job_runs_beside_the_pods_that_hold_the_claim() -> None:
-    (term,) = beside(claim=claim())["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    (term,) = beside()["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["topologyKey"] == "kubernetes.io/hostname"
     assert term["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
     assert beside(claim=claim(access_modes=("ReadWriteMany",))) == {"nodeAffinity": {}}
     assert "affinity" not in job_of(SPEC)["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize(
+    "nowhere", [[], [pod(unschedulable="no node")], [pod(failure="Evicted")], [pod(job="other")]], ids=len
+)
+def test_pods_that_are_on_no_node_hold_nothing(nowhere: list[PodFacts]) -> None:
+    assert beside(pods=nowhere) == {"nodeAffinity": {}}
+
+
+def test_a_job_tells_whether_it_runs_beside_others() -> None:
+    record, running = serving()
+    spec = SPEC | {"model": {"name": "org/other"}}
+
+    def told(**seen: Any) -> bool:
+        metadata = {"uid": "u", "resourceVersion": "1", "creationTimestamp": "2026-01-02T03:04:05Z"}
+        made_ = job_of(spec, record, running, claim=claim(), **seen)
+        facts = child_facts("Job", made_ | {"metadata": made_["metadata"] | metadata})
+        assert isinstance(facts, JobFacts)
+        return facts.beside
+
+    assert told(pods=[pod()])
+    assert not told()
 
 
 def test_a_volume_is_not_bound_where_no_card_is() -> None:
@@ -283,6 +309,20 @@ def test_a_job_whose_report_is_lost_is_made_anew() -> None:
     assert gone(observed(server(SPEC), succeeded)) == [name]
     running = replace(done(SPEC), exit_code=None, last_words="")
     assert gone(observed(server(SPEC), succeeded, pods=[running])) == [], "its last word may come yet"
+
+
+def test_a_job_that_waits_beside_nobody_is_made_anew() -> None:
+    name = name_of(SPEC)
+    waits = replace(done(SPEC), exit_code=None, last_words="", unschedulable="no node")
+    for beside_, holder, expected in (
+        (True, [], [name]),
+        (True, [pod()], []),
+        (False, [], []),
+    ):
+        found = observed(server(SPEC), job(name, beside=beside_), pods=[waits, *holder])
+        assert gone(found) == expected
+    runs = replace(waits, unschedulable="")
+    assert gone(observed(server(SPEC), job(name, beside=True), pods=[runs])) == []
 
 
 def test_the_image_is_the_servers() -> None:

@@ -16,6 +16,7 @@ from vllm_operator.status.server import judge, readiness
 from vllm_operator.status.view import Hanging, View
 
 NAME = "chat-prefetch-0123456789"
+UID = f"uid-of-{NAME}"
 WAITING = target("", prefetch=Prefetch(NAME, None))
 NOW = "2026-01-02T03:05:00Z"
 RETRY = f"`kubectl -n ns delete job {NAME}`"
@@ -27,7 +28,8 @@ def held(commit: str | None) -> Prefetch:
 
 def run(**facts: Any) -> PodFacts:
     """A pod of the Job that downloads."""
-    return pod(**({"name": f"{NAME}-1", "record": None, "job": NAME, "container": "prefetch"} | facts))
+    plain = {"name": f"{NAME}-1", "record": None, "job": NAME, "job_uid": UID, "container": "prefetch"}
+    return pod(**(plain | facts))
 
 
 def ended(reason: str = "", message: str = "", **facts: Any) -> PodFacts:
@@ -91,6 +93,18 @@ def test_a_try_that_failed_is_followed_by_another() -> None:
     assert judged(seen(first, run(name=f"{NAME}-2"))).reason == Reason.PREFETCHING
 
 
+def test_an_exit_code_that_no_try_helps_stalls_before_the_job_controller_says_so() -> None:
+    verdict = judged(seen(ended("GatedModel", "Accept the licence.")))
+    assert (verdict.reason, verdict.stalled) == (Reason.GATED_MODEL, True)
+    assert RETRY in verdict.message
+
+
+def test_pods_of_an_earlier_job_of_the_same_name_say_nothing() -> None:
+    before = ended("GatedModel", "Accept the licence.", job_uid="uid-of-the-one-before")
+    assert judged(seen(before)).reason == Reason.PREFETCHING
+    assert list(View(seen(before), WAITING).hanging()), "the Job has no pod yet"
+
+
 def test_the_last_try_counts() -> None:
     old = ended("HubUnreachable", "old", ended_at="2026-01-01T00:00:00Z", name="z")
     new = ended("GatedModel", "new", name="a")
@@ -119,6 +133,17 @@ def test_pods_of_the_job_are_judged_as_those_of_the_server(of: PodFacts, reason:
     assert judged(seen(of)).reason == reason
 
 
+def test_a_node_without_room_beside_the_server_is_told_with_the_way_out() -> None:
+    waits = pending(unschedulable="0/2 nodes are available: 1 Insufficient cpu.")
+    verdict = judged(seen(waits, job_=job(NAME, beside=True)))
+    assert (verdict.reason, verdict.stalled) == (Reason.UNSCHEDULABLE, False)
+    assert (
+        "1 Insufficient cpu. The prefetch runs beside the pods that hold claim chat-cache" in verdict.message
+    )
+    assert verdict.message.endswith("`kubectl -n ns scale vllm/chat --replicas=0`")
+    assert judged(seen(waits)).message != verdict.message
+
+
 def test_a_claim_without_a_volume_is_named() -> None:
     waits = pending(unschedulable="pod has unbound immediate PersistentVolumeClaims.")
     found = observed(server(), job(NAME), claim=claim(phase="Pending"), pods=[waits])
@@ -128,7 +153,8 @@ def test_a_claim_without_a_volume_is_named() -> None:
 def test_pods_that_are_refused_to_the_job_are_told_by_events() -> None:
     verdict = judged(seen(events={NAME: 'pods "x" is forbidden: exceeded quota: small'}))
     assert (verdict.reason, verdict.stalled) == (Reason.CHILD_REJECTED, True)
-    assert "exceeded quota: small" in verdict.message
+    assert "exceeded quota: small. Mend what it names" in verdict.message
+    assert verdict.message.endswith(f"at once: {RETRY}")
 
 
 def test_a_job_without_a_pod_hangs() -> None:
@@ -162,6 +188,7 @@ def test_every_check_decides_something(check: Any, monkeypatch: pytest.MonkeyPat
         seen(pending(creating_since=NOW), events={f"{NAME}-1": "MountVolume failed"}),
         seen(pending(failure="Evicted: low")),
         seen(pending(unschedulable="no node")),
+        seen(pending(unschedulable="no node"), job_=job(NAME, beside=True)),
         seen(ended("HubUnreachable", "no", exit_code=1)),
     ]
     before = [judged(found) for found in situations]

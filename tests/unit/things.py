@@ -94,7 +94,8 @@ def claim(**facts: Any) -> ClaimFacts:
 
 def job(name: str, **facts: Any) -> JobFacts:
     """A Job that runs."""
-    plain: dict[str, Any] = {"created_at": "2026-01-02T03:04:05Z", "succeeded": False, "failed": ""}
+    plain: dict[str, Any] = {"created_at": "2026-01-02T03:04:05Z", "succeeded": False}
+    plain |= {"failed": "", "beside": False}
     return JobFacts(**_common("Job", name), **(plain | facts))
 
 
@@ -128,6 +129,7 @@ def pod(**facts: Any) -> PodFacts:
         "uid": "uid-of-pod",
         "record": RECORD,
         "job": None,
+        "job_uid": None,
         "container": "vllm",
         "deleting": False,
         "ready": True,

@@ -87,6 +87,8 @@ class JobFacts(Child):
     succeeded: bool
     failed: str
     """Why it has failed for good, in the Job controller's words; empty if it has not."""
+    beside: bool
+    """Whether it may only run beside the pods that hold the cache's claim."""
 
 
 Source = tuple[str, str | None, str | None, str | None]
@@ -128,6 +130,8 @@ class PodFacts:
     record: str | None
     job: str | None
     """Name of the Job that it belongs to."""
+    job_uid: str | None
+    """uid of that Job: one that is made anew has the name of the one before, and may meet its pods."""
     container: str
     """Name of its container."""
     deleting: bool
@@ -180,6 +184,11 @@ class Observed:
         """The server's Deployment."""
         child = self.children.get(("Deployment", self.server.name))
         return child if isinstance(child, DeploymentFacts) else None
+
+    @property
+    def held(self) -> bool:
+        """Whether pods of the server hold the claim of the cache on a node, or are about to."""
+        return any(not (pod.job or pod.failure or pod.unschedulable) for pod in self.pods)
 
     @property
     def records(self) -> tuple[RecordFacts, ...]:

@@ -133,12 +133,16 @@ def _source(spec: Body) -> Source:
 
 
 def _job(body: Body) -> dict[str, Any]:
+    affinity = (body["spec"]["template"]["spec"].get("affinity") or {}).get("podAffinity") or {}
+    terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    holders = names.selector(server_of(body) or "")
     conditions = {c["type"]: c for c in (body.get("status") or {}).get("conditions") or ()}
     failed = conditions.get("Failed", {})
     return {
         "created_at": body["metadata"]["creationTimestamp"],
         "succeeded": conditions.get("Complete", {}).get("status") == "True",
         "failed": f"{failed['reason']}: {failed['message']}" if failed.get("status") == "True" else "",
+        "beside": any((term.get("labelSelector") or {}).get("matchLabels") == holders for term in terms),
     }
 
 
@@ -163,6 +167,7 @@ def pod(body: Body) -> PodFacts:
         uid=metadata["uid"],
         record=labels.get(names.RECORD),
         job=labels.get(names.JOB),
+        job_uid=labels.get(names.JOB_UID),
         container=names.PREFETCH if labels.get(names.JOB) else names.CONTAINER,
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",

@@ -14,6 +14,8 @@ PREFETCH = "prefetch"
 """Component and container of the prefetch Job."""
 JOB = "batch.kubernetes.io/job-name"
 """Label by which the Job controller marks a Job's pods."""
+JOB_UID = "batch.kubernetes.io/controller-uid"
+"""And another."""
 PORT = 8000
 """Port on which the container listens."""
 DATA = "/data"

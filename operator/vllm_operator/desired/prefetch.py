@@ -59,12 +59,17 @@ def _is_ours(folder: str) -> bool:
     return folder.startswith(f"{names.DATA}/") and ".." not in folder.split("/")
 
 
-def lost(observed: Observed, prefetch: Prefetch) -> bool:
-    """Whether the Job has succeeded and its pod, and so its report, is gone."""
+def useless(observed: Observed, prefetch: Prefetch) -> bool:
+    """Whether the Job can tell nothing any more, and is to be made anew.
+
+    Its pod, and so its report, is gone; or it waits for a node that nobody holds the claim on any more.
+    """
     job = observed.children.get(("Job", prefetch.job))
-    if prefetch.cached is not None or not isinstance(job, JobFacts) or not job.succeeded:
+    if prefetch.cached is not None or not isinstance(job, JobFacts):
         return False
-    return not any(pod_.job == prefetch.job for pod_ in observed.pods)
+    pods = [pod_ for pod_ in observed.pods if pod_.job_uid == job.uid]
+    left = job.beside and not observed.held and any(pod_.unschedulable for pod_ in pods)
+    return left or (job.succeeded and not pods)
 
 
 def basis(observed: Observed) -> Hashable:
@@ -75,7 +80,8 @@ def basis(observed: Observed) -> Hashable:
     return (
         frozenset((pod_.job, pod_.last_words) for pod_ in observed.pods if pod_.job and pod_.exit_code == 0),
         claim.phase if claim else None,
-        (deployment.record, deployment.replicas > 0) if deployment else None,
+        deployment.record if deployment else None,
+        observed.held,
     )
 
 
@@ -164,8 +170,8 @@ def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
     if server.spec.device == "gaudi" and defaults.gaudi_nodes:
         # Where it lands a volume may be bound, and there must be cards.
         fields["nodeSelector"] = {**fields.get("nodeSelector", {}), **defaults.gaudi_nodes}
-    claim, deployment = observed.claim, observed.deployment
-    if deployment and deployment.replicas and not (claim and "ReadWriteMany" in claim.access_modes):
+    claim = observed.claim
+    if observed.held and not (claim and "ReadWriteMany" in claim.access_modes):
         beside = {
             "topologyKey": "kubernetes.io/hostname",
             "labelSelector": {"matchLabels": names.selector(server.name)},

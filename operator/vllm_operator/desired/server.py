@@ -98,7 +98,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     # Until a revision is rolled out, pods of the one before may need what only that one wants.
     if deployment is not None and deployment.rolled_out(target.record):
         old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
-    if target.prefetch is not None and prefetch.lost(observed, target.prefetch):
+    if target.prefetch is not None and prefetch.useless(observed, target.prefetch):
         old.append(observed.children["Job", target.prefetch.job])
     return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)
 

@@ -47,7 +47,7 @@ def cache_unbound(view: View) -> Verdict | None:
         message = f"Claim {name} does not exist: create it, or name another in spec.cache.claimName"
     else:
         message = (
-            f"Claim {name} has no volume ({claim.phase}): {_sentence(pod.unschedulable)} "
+            f"Claim {name} has no volume ({claim.phase}): {sentence(pod.unschedulable)} "
             f"See {view.kubectl(f'describe pvc {name}')}; spec.cache.storageClassName chooses another class"
         )
     return Verdict(False, Reason.CACHE_UNBOUND, message)
@@ -60,7 +60,7 @@ def image_pull_failed(view: View) -> Verdict | None:
         return None
     describe = view.kubectl(f"describe pod {pod.name}")
     message = (
-        f"{pod.waiting}: {_sentence(pod.waiting_message)} Check spec.image and spec.imagePullSecrets. "
+        f"{pod.waiting}: {sentence(pod.waiting_message)} Check spec.image and spec.imagePullSecrets. "
         f"See {describe}"
     )
     return Verdict(False, Reason.IMAGE_PULL_FAILED, message)
@@ -122,7 +122,7 @@ def secret_not_found(view: View) -> Verdict | None:
     for pod in view.pods():
         missing = _missing(pod)
         if missing is not None and missing.kind == "secret":
-            message = f"{_sentence(pod.waiting_message)} {_remedy(view, missing)}"
+            message = f"{sentence(pod.waiting_message)} {_remedy(view, missing)}"
             return Verdict(False, Reason.SECRET_NOT_FOUND, message)
     return None
 
@@ -134,7 +134,7 @@ def container_not_created(view: View) -> Verdict | None:
         return None
     missing, describe = _missing(pod), view.kubectl(f"describe pod {pod.name}")
     remedy = _remedy(view, missing) if missing else f"Change the spec so that it can be made. See {describe}"
-    message = f"{pod.waiting}: {_sentence(pod.waiting_message)} {remedy}"
+    message = f"{pod.waiting}: {sentence(pod.waiting_message)} {remedy}"
     return Verdict(False, Reason.CONTAINER_NOT_CREATED, message)
 
 
@@ -147,7 +147,7 @@ def mount_failed(view: View) -> Verdict | None:
     template = view.server.spec.model.chat_template
     describe = view.kubectl(f"describe pod {pod.name}")
     if words.startswith(MULTI_ATTACH):
-        message = f"{_sentence(words)} It is free when the pods there have ended. See {describe}"
+        message = f"{sentence(words)} It is free when the pods there have ended. See {describe}"
         return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
     if template is not None and f'"{names.CHAT_TEMPLATE_VOLUME}"' in words:
         source = template.config_map_key_ref
@@ -160,7 +160,7 @@ def mount_failed(view: View) -> Verdict | None:
         )
     else:
         remedy = f"Mend claim {names.claim(view.server)} or its volume. See {describe}"
-    return Verdict(False, Reason.MOUNT_FAILED, f"{_sentence(words)} {remedy}")
+    return Verdict(False, Reason.MOUNT_FAILED, f"{sentence(words)} {remedy}")
 
 
 def out_of_memory(view: View) -> Verdict | None:
@@ -190,7 +190,7 @@ def crash_looping(view: View) -> Verdict | None:
     # The engine's own words stand above those of the front, and are more than the kubelet keeps.
     search = " | grep Error:" if ELSEWHERE in words else ""
     logs = view.kubectl(f"logs {pod.name} --previous{search}")
-    words = _sentence(words) or "no last words."
+    words = sentence(words) or "no last words."
     message = f"Container ended with exit code {pod.exit_code}: {words} See {logs}"
     return Verdict(False, Reason.CRASH_LOOPING, message)
 
@@ -201,9 +201,9 @@ def evicted(view: View) -> Verdict | None:
     if not failed or view.first(lambda pod: pod.started_at or pod.exit_code is not None):
         return None
     waiting = view.first(lambda pod: pod.unschedulable)
-    then = f" No node takes the next one: {_sentence(waiting.unschedulable)}" if waiting else ""
+    then = f" No node takes the next one: {sentence(waiting.unschedulable)}" if waiting else ""
     message = (
-        f"Its node has ended pod {failed[-1].name}, or not taken it: {_sentence(failed[-1].failure)}{then} "
+        f"Its node has ended pod {failed[-1].name}, or not taken it: {sentence(failed[-1].failure)}{then} "
         "Ask for what the pod needs in spec.resources.requests (memory, ephemeral-storage), or free the "
         f"node. See {view.kubectl(f'describe pod {failed[-1].name}')}"
     )
@@ -215,7 +215,7 @@ def unschedulable(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.unschedulable)
     if pod is None:
         return None
-    words = _sentence(pod.unschedulable)
+    words = sentence(pod.unschedulable)
     if VOLUME_CONFLICT in words:
         message = (
             f"{words} The volume of claim {names.claim(view.server)} is on a node that cannot take it: "
@@ -234,7 +234,7 @@ def unschedulable(view: View) -> Verdict | None:
     return Verdict(False, Reason.UNSCHEDULABLE, message)
 
 
-def _sentence(words: str) -> str:
+def sentence(words: str) -> str:
     """Another's words, so that ours can follow."""
     words = words.strip()
     return words if not words or words.endswith((".", "!", "?")) else f"{words}."

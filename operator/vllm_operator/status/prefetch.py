@@ -1,7 +1,7 @@
 """What is true of a server whose cache is being filled."""
 
 from vllm_operator.api.observed import JobFacts
-from vllm_operator.api.prefetch import PrefetchFailure, read_report
+from vllm_operator.api.prefetch import EXIT_ACT, PrefetchFailure, read_report
 from vllm_operator.api.reasons import Reason
 from vllm_operator.desired import names
 from vllm_operator.status import pods
@@ -31,8 +31,9 @@ def _last_try(view: View) -> tuple[Reason, str] | None:
 
 def failed(view: View) -> Verdict | None:
     """The Job has failed for good: somebody must act, and then delete it."""
-    job = _job(view)
-    if job is None or not job.failed:
+    job, tries = _job(view), view.tries()
+    # The exit code says so before the Job controller does.
+    if job is None or not (job.failed or (tries and tries[-1].exit_code == EXIT_ACT)):
         return None
     reason, message = _last_try(view) or (Reason.PREFETCH_FAILED, job.failed)
     again = view.kubectl(f"delete job {job.name}")
@@ -44,10 +45,26 @@ def refused(view: View) -> Verdict | None:
     words = view.observed.events.get(view.job or "")
     if not words:
         return None
+    again = view.kubectl(f"delete job {view.job}")
     message = (
-        f"The pod of Job {view.job} is refused: {words}. Lift the limit that it names, or change the spec"
+        f"The pod of Job {view.job} is refused: {words.rstrip('.')}. Mend what it names, or change the spec. "
+        f"It is tried again ever more seldom; at once: {again}"
     )
     return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
+
+
+def no_room_beside(view: View) -> Verdict | None:
+    """The node on which the claim is held has no room for the Job's pod."""
+    job, pod = _job(view), view.first(lambda pod: pod.unschedulable)
+    if job is None or not job.beside or pod is None:
+        return None
+    stop = view.kubectl(f"scale vllm/{view.server.name} --replicas=0")
+    message = (
+        f"{pods.sentence(pod.unschedulable)} The prefetch runs beside the pods that hold claim "
+        f"{names.claim(view.server)}: free room on their node, or stop the server until the model is there: "
+        f"{stop}"
+    )
+    return Verdict(False, Reason.UNSCHEDULABLE, message)
 
 
 def trying_again(view: View) -> Verdict | None:
@@ -68,6 +85,7 @@ CHECKS: tuple[Check, ...] = (
     pods.container_not_created,
     pods.mount_failed,
     pods.evicted,
+    no_room_beside,
     pods.unschedulable,
     trying_again,
 )

@@ -63,7 +63,10 @@ class View:
         return sorted(pods, key=lambda pod: pod.name)
 
     def _is_awaited(self, pod: PodFacts) -> bool:
-        return pod.job == self.job if self.job else pod.record == self.target.record
+        if not self.job:
+            return pod.record == self.target.record
+        job = self.observed.children.get(("Job", self.job))
+        return job is not None and pod.job_uid == job.uid
 
     def hanging(self) -> Iterator[Hanging]:
         """Pods whose container is being made, and a Job that has no pod yet."""
