@@ -18,6 +18,7 @@ class Settings:
     """How the operator works.
 
     `namespaces` empty means all of the cluster. `workers` servers are reconciled at the same time.
+    `lease_namespace` empty means the operator's own.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -26,6 +27,7 @@ class Settings:
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
     workers: int = 16
+    lease_namespace: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -52,6 +54,8 @@ class Settings:
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
             workers=_number(environment, "VLLM_OPERATOR_WORKERS", 16, 1, 256),
+            lease_namespace=environment.get("VLLM_OPERATOR_LEASE_NAMESPACE")
+            or environment.get("POD_NAMESPACE", ""),
         )
 
 
