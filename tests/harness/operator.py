@@ -48,12 +48,14 @@ class OperatorProcess:
         *,
         system: str | None = None,
         server: str | None = None,
+        lease: str | None = None,
         arguments: Sequence[str] = (),
     ):
         """Plan an operator for some namespaces (None: all), with environment variables and arguments.
 
-        `system` is the namespace of its ServiceAccount and Lease: by default the first of `namespaces`, or
-        `default`. `server` is the address by which it finds the API server, if not the administrator's.
+        `system` is the namespace of its ServiceAccount: by default the first of `namespaces`, or `default`.
+        `server` is the address by which it finds the API server, if not the administrator's, and `lease` the
+        namespace in which it has rights on a Lease, if not its own.
         """
         self.namespaces = list(namespaces) if namespaces is not None else None
         self.system = system or (self.namespaces[0] if self.namespaces else "default")
@@ -61,6 +63,7 @@ class OperatorProcess:
         self.health_port = free_ports(1)[0]
         self._cluster = cluster
         self._server = server
+        self._lease = lease or self.system
         self._settings = dict(settings or {})
         self._arguments = list(arguments)
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
@@ -135,8 +138,8 @@ class OperatorProcess:
 
     def take_lease_rights(self) -> None:
         """Take the rights on its Lease from the operator, and leave it all others."""
-        self._cluster.api.delete("RoleBinding", self.system, f"{self.name}-lease", missing_ok=True)
-        self._cluster.api.delete("Role", self.system, f"{self.name}-lease", missing_ok=True)
+        self._cluster.api.delete("RoleBinding", self._lease, f"{self.name}-lease", missing_ok=True)
+        self._cluster.api.delete("Role", self._lease, f"{self.name}-lease", missing_ok=True)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the operator."""
@@ -192,7 +195,7 @@ class OperatorProcess:
         for namespace in [None] if self.namespaces is None else self.namespaces:
             for obj in self._rights(namespace, self.name, rbac.policy_rules()):
                 api.create(obj)
-        for obj in self._rights(self.system, f"{self.name}-lease", rbac.lease_rules()):
+        for obj in self._rights(self._lease, f"{self.name}-lease", rbac.lease_rules()):
             api.create(obj)
         connection = read_kubeconfig(self._cluster.kubeconfig).as_bearer(api.token(self.system, self.name))
         connection = replace(connection, server=self._server or connection.server, namespace=self.system)

@@ -111,12 +111,12 @@ class Elector:
                 self._claimed = False
                 raise LostError(f"the Lease {self} was not renewed for {TERM_SECONDS:.0f} s")
             try:
-                lease = await asyncio.wait_for(self._renew(), min(REQUEST_SECONDS, self._until - start))
+                async with asyncio.timeout(min(REQUEST_SECONDS, self._until - start)):
+                    self._see(await self._renew())
             except _PASSING as error:
                 log.warning("cannot renew the Lease %s: %s", self, error or type(error).__name__)
                 pause = RETRY_SECONDS
             else:
-                self._see(lease)
                 self._until = start + TERM_SECONDS
                 pause = RENEW_SECONDS
 
@@ -143,20 +143,20 @@ class Elector:
 
     async def _attempt(self) -> bool:
         """Wait until the Lease is free, and take it. False means that it has to be looked at anew."""
-        self._see(await asyncio.wait_for(self._door.get(LEASE, self._namespace), REQUEST_SECONDS))
+        async with asyncio.timeout(REQUEST_SECONDS):
+            self._see(await self._door.get(LEASE, self._namespace))
         if self._free_in() > 0 and not await self._freed():
             return False
         start = self._now()
         self._claimed = True
         write = self._door.put if self._lease is not None else self._door.post
         try:
-            manifest = self._manifest(self._identity, LEASE_SECONDS)
-            lease = await asyncio.wait_for(write(manifest), REQUEST_SECONDS)
+            async with asyncio.timeout(REQUEST_SECONDS):
+                self._see(await write(self._manifest(self._identity, LEASE_SECONDS)))
         except ApiError as error:
             if error.status in (404, 409):
                 return False
             raise
-        self._see(lease)
         self._until = start + TERM_SECONDS
         return True
 
@@ -179,7 +179,7 @@ class Elector:
                     limit.reschedule(asyncio.get_running_loop().time() + self._free_in())
         except TimeoutError:
             # Whoever renewed it unseen by us has changed its resourceVersion, and so we cannot take it.
-            return self._free_in() <= 0
+            return limit.expired()
         return False
 
     async def _renew(self) -> Manifest:
@@ -226,7 +226,7 @@ class Elector:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         before = self._spec
         kept = before.get("acquireTime") if holder == self._holder() else None
-        taken = bool(before) and holder not in ("", self._holder())
+        taken = bool(before or self._lease) and holder not in ("", self._holder())
         spec = {
             "holderIdentity": holder,
             "leaseDurationSeconds": seconds,
