@@ -95,9 +95,10 @@ def edits(api: Api, namespace: str) -> Iterator[None]:
     ended = threading.Event()
 
     def edit() -> None:
-        for port, name in itertools.product(itertools.count(9000), SERVERS):
+        for count, name in enumerate(itertools.cycle(SERVERS)):
             if ended.wait(0.1):
                 return
+            port = 9000 + count // len(SERVERS)
             api.patch("VLLMServer", namespace, name, {"spec": {"service": {"port": port}}})
 
     thread = threading.Thread(target=edit, name="edits")
