@@ -67,8 +67,7 @@ class Line:
         self.requests.append(verb)
         if fault := self.fault(verb):
             raise fault
-        if self.hangs:
-            await asyncio.sleep(1000)
+        await asyncio.sleep(1000 if self.hangs else 0)
 
     async def _answer(self, answer: Manifest | None) -> Manifest | None:
         if not self.answers:
@@ -177,7 +176,18 @@ def test_a_leader_renews_and_asks_nothing_else() -> None:
     run(main())
 
 
-def test_two_that_start_together_agree() -> None:
+def test_a_term_ends_by_itself() -> None:
+    async def main() -> None:
+        one, _ = await lead(Memory())
+        await asyncio.sleep(leader.TERM_SECONDS - 0.1)
+        assert one.holds()
+        await asyncio.sleep(0.2)
+        assert not one.holds()
+
+    run(main())
+
+
+def test_two_that_start_together_agree(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         memory = Memory()
         lines = [Line(memory), Line(memory)]
@@ -187,8 +197,12 @@ def test_two_that_start_together_agree() -> None:
             assert (first.done(), second.done()) == (True, False)
             assert (one.holds(), two.holds()) == (True, False)
             assert [holder for _, holder in memory.writes] == ["one"]
+        assert lines[1].requests == ["get", "post", "get", "watch"]
+        await two.release()
+        assert memory.spec["holderIdentity"] == "one", "what was claimed in vain is not given back"
 
     run(main())
+    assert not [each for each in caplog.records if each.levelname == "WARNING"], "to be second is no fault"
 
 
 def test_a_standby_writes_nothing_and_asks_nothing_at_rest() -> None:
@@ -510,6 +524,23 @@ def test_a_standby_outlasts_faults_and_is_not_ready_meanwhile(cut: Callable[[Lin
             holding.cancel()
             await one.release()
             await standby
+
+    run(main())
+
+
+def test_a_standby_that_is_cut_off_is_not_ready() -> None:
+    async def main() -> None:
+        memory = Memory()
+        one, _ = await lead(memory)
+        line = Line(memory)
+        two = elector(line, "two")
+        async with running(one.hold()), running(two.acquire()):
+            await asyncio.sleep(2)
+            assert two.following
+            line.hangs = True
+            memory.watchers.clear()
+            await asyncio.sleep(leader.LEASE_SECONDS + leader.REQUEST_SECONDS)
+            assert not two.following
 
     run(main())
 

@@ -194,7 +194,7 @@ class Elector:
         if self._lease is None:
             return await self._door.post(manifest)
         if self._holder() != self._identity:
-            self._until, self._claimed = _NEVER, False
+            self._until = _NEVER
             raise LostError(f"{self._holder() or 'nobody'} holds the Lease {self}")
         return await self._door.put(self._manifest(self._identity, LEASE_SECONDS))
 
