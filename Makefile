@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-podscripts test-cluster test-vllm \
-	demo bench kind-up kind-down clean
+	demo bench bench-takeover kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ demo: setup tools ## A server from apply to Ready, and a mistake, on a real API 
 
 bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memory, restart; SERVERS=N takes N
 	$(BIN)/python -m tests.bench $(if $(SERVERS),--servers $(SERVERS))
+
+bench-takeover: setup tools ## Two operators: requests and CPU at rest, and how soon the standby has the Lease
+	$(BIN)/python -m tests.bench.takeover
 
 kind-up: ## A kind cluster for the cluster tests (needs Docker and kind; untried here)
 	kind create cluster --config tests/kind.yaml --kubeconfig .tools/kind.kubeconfig

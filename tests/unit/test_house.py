@@ -12,7 +12,7 @@ import yaml
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.schema import crds
 from vllm_operator.generate import dump, generated
-from vllm_operator.rbac import policy_rules
+from vllm_operator.rbac import lease_rules, policy_rules
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "operator").rglob("*.py"))
@@ -89,6 +89,18 @@ def test_rules_of_rbac() -> None:
         (group, resource) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"]
     ]
     assert len(pairs) == len(set(pairs))
+
+
+def test_rules_of_the_lease_are_for_one_lease() -> None:
+    named = [rule for rule in lease_rules() if "resourceNames" in rule]
+    assert [rule["resourceNames"] for rule in named] == [["vllm-operator"]]
+    assert [rule["verbs"] for rule in lease_rules() if rule not in named] == [["create"]]
+    assert {*named[0]["verbs"]} == {"get", "update", "watch"}
+    roles = [each for each in yaml.safe_load_all(generated()["manifests/base/rbac.yaml"]) if "rules" in each]
+    assert [(role["kind"], role["metadata"].get("namespace"), role["rules"]) for role in roles] == [
+        ("ClusterRole", None, policy_rules()),
+        ("Role", "vllm-operator", lease_rules()),
+    ]
 
 
 def test_users_objects_are_never_written() -> None:
