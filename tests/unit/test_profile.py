@@ -1,8 +1,10 @@
 """What an engine's profile says of flags and values that a spec asks for."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.cases.spellings import CPU
+from tests.cases.spellings import CPU, GAUDI
 from tests.unit.things import server
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired import engine, profile
@@ -67,6 +69,19 @@ def test_engines_are_found_by_minor_version() -> None:
         profile.find("vllm", "0.33", "cpu")
     with pytest.raises(StalledError, match=r"spec.device: vllm 0.32 runs on cpu; not on gaudi"):
         profile.find("vllm", "0.32", "gaudi")
+    assert profile.find("vllm-gaudi", "0.26.1", "gaudi") is GAUDI.profile
+    with pytest.raises(StalledError, match=r"spec.device: vllm-gaudi 0.26 runs on gaudi; not on cpu"):
+        profile.find("vllm-gaudi", "0.26", "cpu")
+    with pytest.raises(StalledError, match=r"known are vllm-0.32, vllm-gaudi-0.26"):
+        profile.find("vllm-gaudi", "0.32", "gaudi")
+
+
+def test_an_engine_without_a_drain_is_not_asked_for_one() -> None:
+    flags = {flag: choices for flag, choices in PROFILE.flags.items() if flag != "--shutdown-timeout"}
+    spec = server({"rollout": {"drainSeconds": 77}}).spec
+    with_it = engine.arguments(spec, PROFILE, None)
+    without = engine.arguments(spec, replace(PROFILE, flags=flags), None)
+    assert sorted([*without, "--shutdown-timeout", "77"]) == sorted(with_it)
 
 
 def test_a_table_with_a_slip_is_no_profile() -> None:

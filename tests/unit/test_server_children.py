@@ -19,7 +19,7 @@ from tests.unit.things import (
     server,
 )
 from tests.unit.walk import leaf_changes
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import Cached, Observed, RecordFacts
 from vllm_operator.api.parts import Resources
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.desired import devices, engine
@@ -277,6 +277,19 @@ def test_what_is_desired_differs_only_where_its_basis_does() -> None:
 
 def test_an_edit_changes_the_basis() -> None:
     assert basis(observed(server(generation=2))) != basis(observed(server(generation=1)))
+
+
+def test_once_the_cache_is_filled_what_the_prefetch_does_changes_no_basis() -> None:
+    """Else every step of a Job that is on its way out would be a reason to ask again what should be."""
+    fetched = record("first", 1, cached=Cached("0" * 40, "/data/hub"))
+    of = server({"prefetch": True})
+
+    def judged(kept: RecordFacts, **facts: Any) -> Any:
+        return basis(observed(of, kept, claim=claim(**facts)))
+
+    assert judged(fetched) == judged(fetched, phase="Pending")
+    assert judged(fetched) != judged(fetched, size="20Gi")
+    assert judged(record("first", 1)) != judged(record("first", 1), phase="Pending")
 
 
 def test_every_leaf_has_a_change() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.situations import NOT_READY
-from tests.unit.things import claim, deployment, observed, pod, server, target
+from tests.unit.things import claim, deployment, job, observed, pod, server, target
 from vllm_operator.api.observed import Observed, Prefetch, Progress
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status import warmup
@@ -57,10 +57,12 @@ def test_half_time_is_of_the_start_that_is_waited_for() -> None:
     assert half(loading(ready=True)) is None
     assert half(loading(started_at="")) is None
     assert half(loading(record="old")) is None
-    job = Prefetch("chat-prefetch-1", None)
-    downloads = loading(record=None, job=job.job)
-    assert View(downloads, target("", prefetch=job)).starting() is not None
-    assert half(downloads, record="", prefetch=job) is None
+    prefetch = Prefetch("chat-prefetch-1", None)
+    running = job(prefetch.job)
+    downloads = loading(record=None, job=running.name, job_uid=running.uid)
+    downloads = replace(downloads, children={("Job", running.name): running})
+    assert View(downloads, target("", prefetch=prefetch)).starting() is not None
+    assert half(downloads, record="", prefetch=prefetch) is None
 
 
 def test_a_pod_that_is_ready_and_not_yet_counted_is_not_late() -> None:

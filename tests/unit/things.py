@@ -1,9 +1,9 @@
 """Servers and facts for tests: everything has a plain value, and a test names only what it is about."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from tests.cases.table import FULL, changed
+from tests.cases.table import FULL, Change, changed
 from vllm_operator.api.observed import (
     Cached,
     Child,
@@ -44,7 +44,7 @@ def server(spec: dict[str, Any] | None = None, *, name: str = "chat", generation
     return VLLMServer.parse({"metadata": metadata, "spec": SMALL | (spec or {})})
 
 
-def full(change: Mapping[str, Any] | None = None) -> VLLMServer:
+def full(change: Change | None = None) -> VLLMServer:
     """A server with every field set; `change` names dotted paths."""
     body = changed(change or {})
     body["metadata"] = {**FULL["metadata"], "namespace": "ns", "uid": "uid-1", "generation": 1}
