@@ -45,6 +45,7 @@ KINDS = {
     "ClusterRole": Kind("rbac.authorization.k8s.io/v1", "clusterroles", namespaced=False),
     "ClusterRoleBinding": Kind("rbac.authorization.k8s.io/v1", "clusterrolebindings", namespaced=False),
     "PriorityClass": Kind("scheduling.k8s.io/v1", "priorityclasses", namespaced=False),
+    "RuntimeClass": Kind("node.k8s.io/v1", "runtimeclasses", namespaced=False),
     "StorageClass": Kind("storage.k8s.io/v1", "storageclasses", namespaced=False),
     "CustomResourceDefinition": Kind(
         "apiextensions.k8s.io/v1", "customresourcedefinitions", namespaced=False

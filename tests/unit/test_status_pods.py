@@ -9,6 +9,7 @@ from tests.unit.things import claim, deployment, observed, pod, server, target
 from vllm_operator.api.observed import Observed, PodFacts
 from vllm_operator.api.reasons import Reason
 from vllm_operator.status.conditions import Verdict
+from vllm_operator.status.pods import VOLUME_CONFLICTS
 from vllm_operator.status.server import readiness
 from vllm_operator.status.view import View
 
@@ -203,3 +204,25 @@ def test_cards_that_others_have_are_waited_for(resource: str, reason: Reason) ->
     assert (told.reason, told.ready, told.stalled) == (reason, False, False)
     assert told.message.startswith(f"{words} Free ")
     assert ("spec.tensorParallelSize" in told.message) is (reason == Reason.WAITING_FOR_ACCELERATORS)
+
+
+@pytest.mark.parametrize("conflict", VOLUME_CONFLICTS)
+def test_a_volume_on_another_node_is_known_by_the_words_of_every_version(conflict: str) -> None:
+    words = f"0/2 nodes are available: 1 Insufficient habana.ai/gaudi, 1 node(s) {conflict}."
+    told = judged(pending(unschedulable=words))
+    assert told.reason == Reason.CACHE_ON_OTHER_NODE
+    assert told.message.startswith(f"{words} The volume of claim chat-cache is on a node that cannot take it")
+
+
+def test_what_its_own_old_pod_still_holds_is_nobody_elses() -> None:
+    """With maxSurge 0 the new pod is made as soon as the old one begins to end, and drains."""
+    words = "0/1 nodes are available: 1 Insufficient habana.ai/gaudi."
+    waits = pod(name="chat-2", ready=False, started_at="", unschedulable=words)
+    old = pod(record="before", deleting=True)
+    free = deployment(**NOT_READY)
+    told = judged(observed(server(), free, claim=claim(), pods=[old, waits]))
+    assert (told.reason, told.stalled) == (Reason.ROLLING_OUT, False)
+    assert told.message == f"{words} Pod chat-1 ends, and frees what it holds"
+    prefetch = pod(record=None, job="j", deleting=True)
+    then = judged(observed(server(), free, claim=claim(), pods=[prefetch, waits]))
+    assert then.reason == Reason.WAITING_FOR_ACCELERATORS

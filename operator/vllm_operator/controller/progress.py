@@ -7,6 +7,7 @@ can be switched off, and then the right to do so is not needed (see docs/decisio
 import logging
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from vllm_operator.api.observed import PodFacts, Progress
 from vllm_operator.controller.cluster import Cluster
@@ -22,7 +23,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    uid: str
+    start: tuple[str, str]
+    """uid of the pod, and since when its container runs: another start has a log of its own."""
     at: float
     found: Progress | None
 
@@ -44,11 +46,14 @@ class ProgressReader:
         if pod is None or not self._enabled:
             self.forget(key)
             return None, None
-        last = self._looks.get(key)
-        if last is None or last.uid != pod.uid:
-            last = _Look(pod.uid, time.monotonic(), None)  # a log that has just begun says nothing yet
+        start, last = (pod.uid, pod.started_at), self._looks.get(key)
+        if last is None or last.start != start:
+            # A log that has just begun says nothing yet. One that is older we may have read before we were
+            # started anew, and what the status says of it must not go and come back.
+            found = await self._read(key, pod) if _age(pod) >= SECONDS else None
+            last = _Look(start, time.monotonic(), found)
         elif time.monotonic() - last.at >= SECONDS:
-            last = _Look(pod.uid, time.monotonic(), await self._read(key, pod) or last.found)
+            last = _Look(start, time.monotonic(), await self._read(key, pod) or last.found)
         self._looks[key] = last
         return last.found, max(0.1, last.at + SECONDS - time.monotonic())
 
@@ -59,3 +64,7 @@ class ProgressReader:
             # No right to it, or the container has ended: then what there is to say is in the pod's status.
             log.debug("%s/%s: no log of %s: %s", key.namespace, key.name, pod.name, error)
             return None
+
+
+def _age(pod: PodFacts) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(pod.started_at)).total_seconds()

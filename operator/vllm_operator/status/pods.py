@@ -24,8 +24,9 @@ NOT_CREATED_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerE
 """Reasons for which the kubelet cannot make a container (pkg/kubelet/kuberuntime/kuberuntime_container.go,
 pkg/kubelet/container/sync_result.go)."""
 OOM_KILLED = "OOMKilled"
-VOLUME_CONFLICT = "volume node affinity conflict"
-"""The scheduler's words (k8s.io/kubernetes v1.36.3, pkg/scheduler/framework/plugins/volumebinding)."""
+VOLUME_CONFLICTS = ("didn't match PersistentVolume's node affinity", "volume node affinity conflict")
+"""The scheduler's words now (k8s.io/kubernetes v1.36.3, pkg/scheduler/framework/plugins/volumebinding,
+ErrReasonNodeConflict), and those of Kubernetes 1.30."""
 MULTI_ATTACH = "Multi-Attach error"
 """How an Event begins of a volume that another node holds (pkg/volume/util/operationexecutor)."""
 
@@ -216,12 +217,16 @@ def unschedulable(view: View) -> Verdict | None:
     if pod is None:
         return None
     words = sentence(pod.unschedulable)
-    if VOLUME_CONFLICT in words:
+    if any(conflict in words for conflict in VOLUME_CONFLICTS):
         message = (
             f"{words} The volume of claim {names.claim(view.server)} is on a node that cannot take it: "
             "free that node, change the placement, or name another claim in spec.cache.claimName"
         )
         return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)
+    ending = view.ending()
+    if ending is not None:
+        message = f"{words} Pod {ending.name} ends, and frees what it holds"
+        return Verdict(False, Reason.ROLLING_OUT, message)
     if f"Insufficient {CARD}" in words:
         message = (
             f"{words} Free cards, add nodes, or ask for fewer by spec.tensorParallelSize. Who has them: "

@@ -42,6 +42,10 @@ class View:
         ended = [*self.failed(), *self.tries()]
         return [pod for pod in self._staying() if pod not in ended]
 
+    def ending(self) -> PodFacts | None:
+        """A pod of the server that is about to go, and holds what it has until then."""
+        return next((pod for pod in self.observed.pods if pod.deleting and not pod.job), None)
+
     def failed(self) -> list[PodFacts]:
         """Those of them that their node has ended or not taken; others take their places."""
         # A pod of a Job has failed, without a reason, when its container has.
