@@ -12,11 +12,11 @@ import click
 import yaml
 
 from vllm_operator import __version__
-from vllm_operator.api.meta import InvalidObjectError
+from vllm_operator.api.meta import GROUP, InvalidObjectError
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.schema import crds as all_crds
-from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.api.vllmserver import KIND, VLLMServer
 from vllm_operator.config import InvalidSettingError, Settings
 from vllm_operator.desired.records import Image
 from vllm_operator.desired.server import desired
@@ -69,14 +69,18 @@ def run(
 def render(files: tuple[Path, ...]) -> None:
     """Print the objects that the operator would make of the resources in FILES, without a cluster.
 
-    Unknown fields are errors here. Exit code 1 means that a resource cannot be rendered; each problem is
-    printed with its field's path.
+    Unknown fields are errors here, and objects of other kinds are left out with a note. Exit code 1 means
+    that a resource cannot be rendered; each problem is printed with its field's path.
     """
     settings = _settings()
     default = Image(settings.cpu_image, settings.cpu_engine)
     rendered: list[dict[str, Any]] = []
     failed = False
     for file, body in _documents(files):
+        if _is_foreign(body):
+            name = (body.get("metadata") or {}).get("name")
+            click.echo(f"{file}: {body['kind']} {name} is not of the operator's kinds: left out", err=True)
+            continue
         try:
             server = VLLMServer.parse(body, strict=True)
             observed = Observed(server=server, children={}, claim=None, pods=())
@@ -91,6 +95,14 @@ def render(files: tuple[Path, ...]) -> None:
     if failed:
         sys.exit(1)
     click.echo(dump(rendered), nl=False)
+
+
+def _is_foreign(body: dict[str, Any]) -> bool:
+    """Whether an object is of another kind; what is only misspelled is not."""
+    version, kind = body.get("apiVersion"), body.get("kind")
+    if not (isinstance(version, str) and isinstance(kind, str)):
+        return False
+    return kind != KIND and not version.startswith(f"{GROUP}/")
 
 
 def _documents(files: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -25,7 +25,7 @@ class Settings:
     cpu_engine: str = DEFAULT_CPU_ENGINE
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
-    workers: int = 16
+    workers: int = 4
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -51,7 +51,7 @@ class Settings:
             cpu_engine=engine,
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
-            workers=_number(environment, "VLLM_OPERATOR_WORKERS", 16, 1, 256),
+            workers=_number(environment, "VLLM_OPERATOR_WORKERS", 4, 1, 256),
         )
 
 

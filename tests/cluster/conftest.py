@@ -8,5 +8,8 @@ __all__ = ["api", "audit", "cluster", "namespace", "operator", "shared"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--kubeconfig`, which pytest knows only when this folder is on its command line."""
+    """Add options, which pytest knows only when this folder is on its command line."""
     parser.addoption("--kubeconfig", default=None, help="use this cluster instead of starting one")
+    parser.addoption(
+        "--fuzz-examples", type=int, default=300, help="servers at random that test_fuzz.py makes"
+    )

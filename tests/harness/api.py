@@ -98,12 +98,20 @@ class Api:
         return self.request("POST", path, obj, parameters={"dryRun": "All"} if dry_run else None)
 
     def apply(
-        self, obj: Object, manager: str = "test", *, force: bool = False, subresource: str | None = None
+        self,
+        obj: Object,
+        manager: str = "test",
+        *,
+        force: bool = False,
+        subresource: str | None = None,
+        dry_run: bool = False,
     ) -> Object:
         """Apply an object (server-side) as a field manager; a conflict is an error unless forced."""
         metadata = obj["metadata"]
         path = _kind(obj).path(metadata.get("namespace"), metadata["name"], subresource)
         parameters = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"}
+        if dry_run:
+            parameters["dryRun"] = "All"
         return self.request("PATCH", path, obj, APPLY_PATCH, parameters)
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:

@@ -48,6 +48,13 @@ def test_several_files_and_documents(tmp_path: Path) -> None:
     assert result.stderr == ""
 
 
+def test_objects_of_other_kinds_are_left_out_with_a_note(tmp_path: Path) -> None:
+    other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
+    result = cli("render", written(tmp_path, other + "---" + GOOD.replace("NAME", "a")))
+    assert (result.exit_code, names(result)) == (0, ["Deployment a"])
+    assert result.stderr == f"{tmp_path}/a.yaml: ConfigMap b is not of the operator's kinds: left out\n"
+
+
 def test_nothing_is_printed_when_one_of_several_is_bad(tmp_path: Path) -> None:
     bad = GOOD.replace("NAME", "bad").replace("gpt2", "-x")
     result = cli("render", written(tmp_path, GOOD.replace("NAME", "a") + "---" + bad))

@@ -99,7 +99,7 @@ class Cluster:
     async def uids(self, kind: str, namespace: str | None, selector: str = "") -> set[str]:
         """The uids of all objects of a kind, in one namespace or in all. Raises ApiError."""
         found: set[str] = set()
-        query = {"limit": "500", "labelSelector": selector}
+        query = {"limit": "100", "labelSelector": selector}
         while True:
             answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
@@ -165,9 +165,9 @@ class Cluster:
         """Post an Event. Raises ApiError."""
         await self._call("POST", _path("Event", namespace), body=event)
 
-    async def warnings(self, namespace: str, uid: str) -> list[Manifest]:
-        """The Warning Events about the object that has this uid. Raises ApiError."""
-        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning"}
+    async def events_about(self, namespace: str, uid: str) -> list[Manifest]:
+        """The Events about the object that has this uid. Raises ApiError."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
         answer = await self._call("GET", f"/api/v1/namespaces/{namespace}/events", query)
         items: list[Manifest] = answer["items"] or []
         return items

@@ -59,13 +59,21 @@ class WaitingError(Exception):
 
 
 _REJECTIONS = frozenset({400, 403, 422})
+_UNFIT = ("failed to create typed patch object", "failed to convert new object")
+"""How the API server speaks, with code 500, of an applied object that does not fit its schema: a field that
+its version does not know, a key that comes twice."""
 
 
 def rejected(child: str, error: ApiError) -> StalledError | None:
     """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
-    if error.status not in _REJECTIONS:
+    if error.status not in _REJECTIONS and not (error.status == 500 and error.message.startswith(_UNFIT)):
         return None
-    return StalledError(Reason.CHILD_REJECTED, f"{child} was refused by the API server: {error.message}")
+    words = error.message.strip().removesuffix(".")
+    return StalledError(
+        Reason.CHILD_REJECTED,
+        f"{child} was refused by the API server: {words}. Mend what it names, or change the spec; it is "
+        "tried again every minute",
+    )
 
 
 def verdict(error: StalledError | WaitingError) -> Verdict:
