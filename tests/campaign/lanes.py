@@ -86,8 +86,9 @@ def put(api: Api, namespace: str, spec: Spec) -> Object:
 
 
 def chosen(request: pytest.FixtureRequest, parameter: str) -> list[str]:
-    """The values of a parameter in the tests that are to run: what is left out with `-k` is not played."""
-    calls = (getattr(item, "callspec", None) for item in request.session.items)
+    """The values of a parameter in the tests of this file that are to run: others are not played."""
+    here = (item for item in request.session.items if item.path == request.path)
+    calls = (getattr(item, "callspec", None) for item in here)
     return list(dict.fromkeys(call.params[parameter] for call in calls if call and parameter in call.params))
 
 

@@ -6,7 +6,7 @@ from tests.campaign.lanes import put
 from tests.campaign.view import CHILDREN, NAME
 from tests.cluster import support
 from tests.harness import manifests
-from tests.harness.api import Api, Object
+from tests.harness.api import Api, ApiError, Object
 from tests.harness.operator import OperatorProcess
 
 SMALL: Object = {"model": {"name": "org/model"}, "device": "cpu", "cache": {"size": "10Gi"}}
@@ -90,3 +90,19 @@ def test_an_account_goes_after_the_last_pod_that_runs_as_it_and_comes_back(
     (pod,) = api.list("Pod", namespace)
     assert pod["spec"]["serviceAccountName"] == name
     assert api.get(kind, namespace, "puller"), "what was given is not ours to delete"
+
+
+def test_a_growth_that_the_class_refuses_has_a_way_back(api: Api, namespace: str, serving: Object) -> None:
+    """A size cannot shrink, not even one that never came about: the claim is named once, and is then made."""
+    kind, name = CHILDREN["claim"]
+    uid = support.child(api, namespace, kind, name)["metadata"]["uid"]
+    put(api, namespace, SMALL | {"cache": {"size": "20Gi"}})
+    support.wait_stalled(api, namespace, NAME, "ChildRejected", words="only dynamically provisioned pvc")
+    with pytest.raises(ApiError, match="size may grow, but not shrink"):
+        put(api, namespace, SMALL)
+    put(api, namespace, SMALL | {"cache": {"claimName": name}})
+    support.wait_serving(api, namespace, NAME)
+    put(api, namespace, SMALL)
+    support.wait_serving(api, namespace, NAME)
+    claim = support.child(api, namespace, kind, name)
+    assert (claim["metadata"]["uid"], claim["spec"]["resources"]["requests"]["storage"]) == (uid, "10Gi")

@@ -66,8 +66,7 @@ def expected(base: View, seen: Mapping[str, Any]) -> View:
         if not isinstance(value, Gone):
             continue
         below = [each for each in base if each == place or each.startswith(f"{place}.")]
-        if not below:
-            raise ValueError(f"the base has nothing at {place}")
+        assert below, f"the base has nothing at {place}"
         found |= dict.fromkeys(below, GONE)
     for place, value in seen.items():
         if not isinstance(value, Gone):

@@ -20,6 +20,9 @@ ROWS = [
 ]
 BADS = [bad for bad in bads() if not (bad.stranger or bad.played)]
 SMALL: Spec = {"model": {"name": "org/model"}, "device": "cpu", "cache": BASE["cache"]}
+Child = tuple[str, str, str]
+"""Kind, name and uid."""
+CLAIM = "PersistentVolumeClaim"
 SIZES = ("10Gi", "20Gi", "40Gi")
 
 
@@ -39,13 +42,20 @@ class Walk:
 
     def step(self) -> None:
         """Do one thing, and wait for nothing, a moment, or the operator's word."""
-        steps: list[Callable[[], None]] = [self._edit] * 8 + [self._two_edits] * 4
-        steps += [self._spoil] * 4 + [self._scale, self._pause, self._cache] * 2 + [self._delete] * 3
-        self._random.choice(steps)()
+        steps: dict[Callable[[], object], int] = {
+            self._edit: 8,
+            self._two_edits: 4,
+            self._spoil: 4,
+            self._scale: 2,
+            self._pause: 2,
+            self._cache: 2,
+            self._delete: 3,
+        }
+        self._random.choices(list(steps), list(steps.values()))[0]()
         time.sleep(self._random.choice([0.0, 0.0, 0.1, 0.5, 2.0]))
 
     def end(self) -> Object:
-        """Come to a spec whose pods can run, and wait until they do. Returns the server."""
+        """Come to a spec whose pods can run, and lose a child then. Returns the server."""
         last = dict(self.spec) | {"paused": False}
         for field in ("nodeSelector", "affinity", "topologySpreadConstraints"):
             last.pop(field, None)
@@ -56,6 +66,8 @@ class Walk:
         last["priorityClassName"] = self._random.choice(PRIORITIES)
         last["replicas"] = self._random.choice([0, 1, 1, 2])
         self._put("end", last)
+        wait_ready(self.api, self.namespace)
+        self._lose()
         return wait_ready(self.api, self.namespace)
 
     def _put(self, what: str, spec: Spec) -> bool:
@@ -111,13 +123,26 @@ class Walk:
         if self._put(f"cache={cache}", self.spec | {"cache": cache}):
             self.spec = self.spec | {"cache": cache}
 
-    def _delete(self) -> None:
+    def _delete(self) -> Child | None:
         """A third party takes a child away; never the claim, which pods hold."""
-        found = [ref for ref in children(self.api, self.namespace) if ref[0] != "PersistentVolumeClaim"]
-        if found:
-            kind, name = self._random.choice(sorted(found))
-            self.steps.append(f"delete {kind} {name}")
-            self.api.delete(kind, self.namespace, name, propagation="Background", missing_ok=True)
+        found = children(self.api, self.namespace).items()
+        mortal = sorted((*ref, obj["metadata"]["uid"]) for ref, obj in found if ref[0] != CLAIM)
+        if not mortal:
+            return None
+        kind, name, uid = self._random.choice(mortal)
+        self.steps.append(f"delete {kind} {name}")
+        self.api.delete(kind, self.namespace, name, propagation="Background", missing_ok=True)
+        return kind, name, uid
+
+    def _lose(self) -> None:
+        """After the last edit a child is deleted, and nothing but its loss tells that it has to come back."""
+        lost = self._delete()
+        assert lost is not None
+        kind, name, uid = lost
+        back = f"{kind} {name} comes back"
+        self.api.wait_object(
+            kind, self.namespace, name, lambda obj: obj["metadata"]["uid"] != uid, timeout=60, message=back
+        )
 
 
 def wait_ready(api: Api, namespace: str) -> Object:

@@ -6,7 +6,6 @@ import pytest
 
 from tests.unit.things import pod
 from vllm_operator.api.observed import PodFacts, Progress
-from vllm_operator.controller import progress
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.progress import SECONDS, ProgressReader
@@ -38,7 +37,7 @@ def logs() -> Logs:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     now = [1000.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("vllm_operator.controller.progress.time.monotonic", lambda: now[0])
     return now
 
 
