@@ -59,7 +59,7 @@ test-vllm: setup ## The rendered pods with a real vLLM on CPUs (a download of 3 
 	PYTHON=$(PYTHON) tools/vllm/install.sh
 	$(if $(filter-out 0,$(shell id -u)),unshare --map-root-user )$(PYTEST) tests/vllm
 
-demo: setup tools ## A server from apply to Ready, and a mistake, on a real API server (no model runs)
+demo: setup tools ## Servers on CPUs and on Gaudi from apply to Ready, and mistakes, on a real API server (no model runs)
 	$(BIN)/python -m tests.demo
 
 bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memory, restart; SERVERS=N takes N

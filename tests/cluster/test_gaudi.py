@@ -29,7 +29,7 @@ def container(pod: Object) -> Any:
     return pod["spec"]["containers"][0]
 
 
-def test_from_apply_to_ready(cluster: Cluster, api: Api, namespace: str, shared: OperatorProcess) -> None:
+def test_from_apply_to_ready(cluster: Cluster, api: Api, namespace: str, operator: OperatorProcess) -> None:
     created = support.put(api, gaudi(namespace, cards=4, prefetch=True))
     ready = support.wait_serving(api, namespace)
     assert ready["status"]["image"] == GAUDI_IMAGE
@@ -54,7 +54,7 @@ def full(api: Api, namespace: str, pool: Pool, **spec: Any) -> None:
 
 
 def test_a_server_that_finds_no_free_card_says_so_and_takes_the_first(
-    api: Api, namespace: str, shared: OperatorProcess, pool: Pool
+    api: Api, namespace: str, operator: OperatorProcess, pool: Pool
 ) -> None:
     full(api, namespace, pool)
     support.put(api, gaudi(namespace, nodeSelector=pool.selector, prefetch=True))
@@ -69,7 +69,7 @@ def test_a_server_that_finds_no_free_card_says_so_and_takes_the_first(
 
 
 def test_a_rollout_needs_no_spare_cards(
-    api: Api, namespace: str, shared: OperatorProcess, pool: Pool
+    api: Api, namespace: str, operator: OperatorProcess, pool: Pool
 ) -> None:
     """Even where the cache could be mounted twice: on the one node all eight cards are the server's own."""
     full(api, namespace, pool, cache=SHARED)
@@ -90,7 +90,9 @@ def test_a_rollout_needs_no_spare_cards(
     assert told <= {"RollingOut", "WarmingUp", "Serving"}, "its own old pod is nobody to wait for"
 
 
-def test_nodes_without_cards_take_none(api: Api, namespace: str, shared: OperatorProcess, pool: Pool) -> None:
+def test_nodes_without_cards_take_none(
+    api: Api, namespace: str, operator: OperatorProcess, pool: Pool
+) -> None:
     pool.add_node(gaudi=0)
     support.put(api, gaudi(namespace, nodeSelector=pool.selector))
     words = f"1 Insufficient {CARD}"
@@ -118,7 +120,7 @@ def test_a_generation_chooses_the_nodes_that_the_operator_is_told(
 
 
 def test_sys_nice_needs_a_namespace_that_admits_it(
-    cluster: Cluster, api: Api, namespace: str, shared: OperatorProcess
+    cluster: Cluster, api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     support.put(api, gaudi(namespace, gaudi={"sysNice": True}, prefetch=True))
     words = 'violates PodSecurity "restricted:latest": unrestricted capabilities'
@@ -133,7 +135,7 @@ def test_sys_nice_needs_a_namespace_that_admits_it(
 
 
 def test_another_device_takes_the_other_default_image(
-    api: Api, namespace: str, shared: OperatorProcess
+    api: Api, namespace: str, operator: OperatorProcess
 ) -> None:
     support.put(api, support.server(namespace, prefetch=True))
     assert support.wait_serving(api, namespace)["status"]["image"] == CPU_IMAGE
@@ -154,7 +156,7 @@ def runtime_class(api: Api, pool: Pool) -> Iterator[str]:
 
 
 def test_a_runtime_class_that_does_not_exist(
-    cluster: Cluster, api: Api, namespace: str, shared: OperatorProcess, runtime_class: str
+    cluster: Cluster, api: Api, namespace: str, operator: OperatorProcess, runtime_class: str
 ) -> None:
     support.put(api, gaudi(namespace, gaudi={"runtimeClassName": runtime_class}, prefetch=True))
     words = f'RuntimeClass "{runtime_class}" not found'
@@ -165,7 +167,7 @@ def test_a_runtime_class_that_does_not_exist(
     support.wait_serving(api, namespace)
 
 
-def test_huge_pages_that_no_node_has(api: Api, namespace: str, shared: OperatorProcess) -> None:
+def test_huge_pages_that_no_node_has(api: Api, namespace: str, operator: OperatorProcess) -> None:
     limits = {"limits": {"memory": "32Gi"}}
     support.put(api, gaudi(namespace, gaudi={"hugepages2Mi": "9800Mi"}, resources=limits))
     words = "Insufficient hugepages-2Mi"
@@ -174,7 +176,9 @@ def test_huge_pages_that_no_node_has(api: Api, namespace: str, shared: OperatorP
     support.wait_serving(api, namespace)
 
 
-def test_what_the_warm_up_is_told_reaches_the_pod(api: Api, namespace: str, shared: OperatorProcess) -> None:
+def test_what_the_warm_up_is_told_reaches_the_pod(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
     warmup = {
         "strategy": "lin",
         "buckets": {"decodeBatchSize": {"min": 1, "step": 2, "max": 8}},

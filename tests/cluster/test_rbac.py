@@ -33,7 +33,9 @@ def test_every_right_is_used_and_none_is_missing(
 ) -> None:
     assert not [right for right in shipped() if "*" in right or right[1].startswith("secrets")]
     with OperatorProcess(cluster, [namespace]) as operator:
-        support.put(api, support.server(namespace, replicas=2))
+        # While one is filled, served and edited, another one warms up, and its log is read in time.
+        support.put(api, support.server(namespace, "warms", life="never-ready"))
+        support.put(api, support.server(namespace, replicas=2, prefetch=True))
         support.wait_serving(api, namespace)
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
@@ -55,13 +57,18 @@ def test_every_right_is_used_and_none_is_missing(
         api.wait_gone("PodDisruptionBudget", namespace, "chat")
         _give_account(api, namespace)
         support.wait_reconciling(api, namespace, "chat", "MountFailed")
-        (pod,) = api.list("Pod", namespace)
+        (pod,) = api.list("Pod", namespace, labels=f"{support.SERVER_LABEL}=chat")
         found = {"metadata": {"annotations": {"test-found": "yes"}}}
         api.patch("Pod", namespace, pod["metadata"]["name"], found)
         api.wait_gone("ServiceAccount", namespace, "chat-vllm")
         api.create(manifests.claim(namespace, "weights", "wait"))
         support.put(api, support.server(namespace, "other", cache={"claimName": "weights"}))
         support.wait_serving(api, namespace, "other")
+        api.wait_for(
+            lambda: [each for each in audit.requests(operator.user) if each.subresource == "log"],
+            timeout=support.READY_SECONDS,
+            message="a look at a log",
+        )
         support.wait_at_rest(audit, operator, namespace)
         with OperatorProcess(cluster, [namespace]) as standby:
             assert standby.stop() == 0

@@ -1,4 +1,4 @@
-"""`python -m tests.demo`: a server on CPUs from apply to Ready, and what a mistake looks like."""
+"""`python -m tests.demo`: servers on CPUs and on Gaudi from apply to Ready, and what mistakes look like."""
 
 import argparse
 import importlib.util
@@ -42,7 +42,7 @@ def _run(keep: bool) -> int:
     stage = Stage()
     try:
         with stage:
-            Story(stage.api, stage.screen, stage.states).tell()
+            Story(stage.api, stage.screen, stage.states, stage.write_log).tell()
             print(f"\nEvery state above was observed. {time.monotonic() - begin:.0f} s.", flush=True)
             if keep:
                 print(

@@ -7,13 +7,16 @@ from typing import Any
 
 from tests.demo.screen import Screen
 from tests.demo.states import States
-from tests.demo.story import NAME, NAMESPACE
+from tests.demo.teller import NAMESPACE
 from tests.harness.api import Api
 from tests.harness.controlplane import ControlPlane
 from tests.harness.crds import apply_crds
+from tests.harness.equipment import NodeShape
 from tests.harness.operator import OperatorProcess
 
 LOADING = Path(__file__).with_name("loading.yaml")
+NODE = NodeShape(cpus=160, memory="1Ti")
+"""One node with eight cards, as Gaudi servers have them."""
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -22,7 +25,7 @@ class Stage:
 
     def __init__(self) -> None:
         """Plan it; nothing runs yet."""
-        self._plane = ControlPlane()
+        self._plane = ControlPlane(nodes=1, shape=NODE)
         self._operator = OperatorProcess(self._plane, [NAMESPACE])
         self._opened = ExitStack()
         self.log = ""
@@ -51,6 +54,10 @@ class Stage:
         """A kubeconfig whose context is the demo's namespace."""
         return self._plane.folder / "demo.kubeconfig"
 
+    def write_log(self, container: str, *lines: str) -> None:
+        """Let containers of a name have said these lines."""
+        self._plane.write_log(container, *lines)
+
     def _start(self) -> None:
         self._opened.enter_context(self._plane)
         apply_crds(self.api)
@@ -62,7 +69,7 @@ class Stage:
         self.screen.silently("config", "set-context", "--current", f"--namespace={NAMESPACE}")
         self.screen.silently("apply", "-f", str(LOADING))
         self._opened.enter_context(self._operator)
-        self.states = self._opened.enter_context(States(self.api, NAMESPACE, NAME))
+        self.states = self._opened.enter_context(States(self.api, NAMESPACE))
         seconds = self._plane.seconds_to_ready
         self.screen.say(f"Cluster ready after {seconds:.1f} s, CRDs installed, operator running.")
 

@@ -13,6 +13,8 @@ from tests.harness.processes import Process
 
 STAGES = Path(__file__).with_name("stages")
 SYSTEM_USERS = ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "system:kwok"]
+LOGGED = ("prefetch", "vllm")
+"""Containers that have logs."""
 CLIENTS = {
     "admin": ("admin", "system:masters"),
     "controller-manager": ("system:kube-controller-manager", ""),
@@ -23,12 +25,14 @@ CLIENTS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where everything of one control plane is: a folder and three loopback ports."""
+    """Where everything of one control plane is: a folder and four loopback ports."""
 
     folder: Path
     server_port: int
     etcd_port: int
     etcd_peer_port: int
+    kubelet_port: int
+    """Where kwok answers for every node's kubelet: with the logs of containers."""
 
     @property
     def url(self) -> str:
@@ -39,6 +43,10 @@ class Layout:
     def audit_log(self) -> Path:
         """The API server's audit log."""
         return self.folder / "audit.log"
+
+    def container_log(self, container: str) -> Path:
+        """The log of all containers of a name, one of `LOGGED`, in the form of the CRI."""
+        return self.folder / "logs" / f"{container}.log"
 
     def kubeconfig(self, client: str) -> Path:
         """The kubeconfig of one of `CLIENTS`."""
@@ -96,6 +104,8 @@ def api_server(layout: Layout) -> Process:
         f"--tls-cert-file={pki / 'server.crt'}",
         f"--tls-private-key-file={pki / 'server.key'}",
         f"--client-ca-file={pki / 'ca.crt'}",
+        f"--kubelet-certificate-authority={pki / 'ca.crt'}",
+        "--kubelet-preferred-address-types=InternalIP",
         "--anonymous-auth=false",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
@@ -153,7 +163,8 @@ def scheduler(layout: Layout) -> Process:
 
 
 def kwok(layout: Layout) -> Process:
-    """Describe kwok, which plays the nodes' kubelets by the stages in this folder."""
+    """Describe kwok, which plays the nodes' kubelets by the stages in this folder, and serves logs."""
+    pki = layout.folder / "pki"
     settings = {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
         "kind": "KwokConfiguration",
@@ -162,13 +173,31 @@ def kwok(layout: Layout) -> Process:
             "cidr": "10.0.0.0/14",
             "podPlayStageParallelism": 32,
             "nodePlayStageParallelism": 4,
+            "serverAddress": f"127.0.0.1:{layout.kubelet_port}",
+            "nodeIP": "127.0.0.1",
+            "nodePort": layout.kubelet_port,
+            "tlsCertFile": str(pki / "server.crt"),
+            "tlsPrivateKeyFile": str(pki / "server.key"),
+            "enableDebuggingHandlers": True,
         },
     }
     config = layout.folder / "kwok.yaml"
-    documents = [yaml.safe_dump(settings), *(path.read_text() for path in sorted(STAGES.glob("*.yaml")))]
+    stages = (path.read_text() for path in sorted(STAGES.glob("*.yaml")))
+    documents = [yaml.safe_dump(settings), yaml.safe_dump(_logs(layout)), *stages]
     config.write_text("---\n".join(documents))
     kubeconfig = layout.kubeconfig("kwok")
     return layout.process("kwok", f"--kubeconfig={kubeconfig}", f"--config={config}", "--v=WARN")
+
+
+def _logs(layout: Layout) -> dict[str, Any]:
+    layout.container_log("").parent.mkdir(exist_ok=True)
+    logs = [{"containers": [name], "logsFile": str(layout.container_log(name))} for name in LOGGED]
+    return {
+        "apiVersion": "kwok.x-k8s.io/v1alpha1",
+        "kind": "ClusterLogs",
+        "metadata": {"name": "logs"},
+        "spec": {"logs": logs},
+    }
 
 
 def _audit_policy() -> dict[str, Any]:

@@ -29,6 +29,7 @@ class ControlPlane:
         self._nodes = nodes
         self._volumes = volumes
         self._shape = shape or equipment.NodeShape()
+        self._named = 0
         self._layout: components.Layout | None = None
         self._api: Api | None = None
         self.processes: list[Process] = []
@@ -74,8 +75,7 @@ class ControlPlane:
         """Start everything and return when pods can run."""
         begin = time.monotonic()
         folder = Path(tempfile.mkdtemp(prefix="control-plane-"))
-        server, etcd, peer = free_ports(3)
-        self._layout = components.Layout(folder, server, etcd, peer)
+        self._layout = components.Layout(folder, *free_ports(4))
         atexit.register(self.stop)
         try:
             self._start(self._layout)
@@ -99,10 +99,19 @@ class ControlPlane:
 
     def add_nodes(self, count: int, shape: equipment.NodeShape | None = None) -> list[str]:
         """Add fake nodes and return their names; pods can land there once `wait_for_nodes` returns."""
-        first = len(self.api.list("Node"))
+        first, self._named = self._named, self._named + count
         names = [f"gaudi-{first + index}" for index in range(count)]
-        self._create(equipment.node(name, shape or self._shape) for name in names)
+        port = self._placed.kubelet_port
+        self._create(equipment.node(name, shape or self._shape, port) for name in names)
         return names
+
+    def write_log(self, container: str, *lines: str) -> None:
+        """Let all containers of a name (`vllm`, `prefetch`) have said these lines; none: there is no log."""
+        path = self._placed.container_log(container)
+        path.unlink(missing_ok=True)
+        if lines:
+            # The form in which a container runtime keeps logs; a carriage return is within a line.
+            path.write_text("".join(f"2026-01-01T00:00:00.000000000Z stdout F {line}\n" for line in lines))
 
     def wait_for_nodes(self, timeout: float = START_SECONDS) -> None:
         """Wait until no node keeps pods off with a taint."""

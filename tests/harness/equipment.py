@@ -21,8 +21,8 @@ class NodeShape:
     pods: int = 500
 
 
-def node(name: str, shape: NodeShape) -> Object:
-    """Return a node that is Ready from its first moment; kwok keeps it so."""
+def node(name: str, shape: NodeShape, kubelet_port: int) -> Object:
+    """Return a node that is Ready from its first moment; kwok keeps it so, and answers at a loopback port."""
     resources = {
         "cpu": str(shape.cpus),
         "memory": shape.memory,
@@ -46,8 +46,9 @@ def node(name: str, shape: NodeShape) -> Object:
             "allocatable": resources,
             "addresses": [
                 {"type": "Hostname", "address": name},
-                {"type": "InternalIP", "address": "10.255.0.1"},
+                {"type": "InternalIP", "address": "127.0.0.1"},
             ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet_port}},
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "ready"}],
         },
     }

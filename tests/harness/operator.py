@@ -50,12 +50,14 @@ class OperatorProcess:
         server: str | None = None,
         lease: str | None = None,
         arguments: Sequence[str] = (),
+        without: Sequence[str] = (),
     ):
         """Plan an operator for some namespaces (None: all), with environment variables and arguments.
 
         `system` is the namespace of its ServiceAccount: by default the first of `namespaces`, or `default`.
         `server` is the address by which it finds the API server, if not the administrator's, and `lease` the
-        namespace in which it has rights on a Lease, if not its own.
+        namespace in which it has rights on a Lease, if not its own; `without` names resources on which it
+        gets no rights.
         """
         self.namespaces = list(namespaces) if namespaces is not None else None
         self.system = system or (self.namespaces[0] if self.namespaces else "default")
@@ -66,6 +68,7 @@ class OperatorProcess:
         self._lease = lease or self.system
         self._settings = dict(settings or {})
         self._arguments = list(arguments)
+        self._without = frozenset(without)
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         self.path = Path(self._folder.name) / "operator.log"
         self._process: Process | None = None
@@ -192,8 +195,9 @@ class OperatorProcess:
         metadata = {"name": self.name, "namespace": self.system}
         api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
         rbac = shipped_rbac()
+        rules = [rule for rule in rbac.policy_rules() if not self._without & set(rule["resources"])]
         for namespace in [None] if self.namespaces is None else self.namespaces:
-            for obj in self._rights(namespace, self.name, rbac.policy_rules()):
+            for obj in self._rights(namespace, self.name, rules):
                 api.create(obj)
         for obj in self._rights(self._lease, f"{self.name}-lease", rbac.lease_rules()):
             api.create(obj)
