@@ -1,4 +1,4 @@
-"""What all tests share: the option that rewrites the golden files, and no skipped test in CI."""
+"""What all tests share: the options that rewrite recorded files, and no skipped test in CI."""
 
 import os
 
@@ -6,8 +6,9 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--update-golden`."""
+    """Add `--update-golden` and `--update-refusals`."""
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*/children.yaml")
+    parser.addoption("--update-refusals", action="store_true", help="rewrite tests/data/refusals.json")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -26,7 +26,7 @@ class Settings:
     cpu_engine: str = DEFAULT_CPU_ENGINE
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
-    workers: int = 16
+    workers: int = 4
     lease_namespace: str = ""
 
     @classmethod
@@ -53,7 +53,7 @@ class Settings:
             cpu_engine=engine,
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
-            workers=_number(environment, "VLLM_OPERATOR_WORKERS", 16, 1, 256),
+            workers=_number(environment, "VLLM_OPERATOR_WORKERS", 4, 1, 256),
             lease_namespace=environment.get("VLLM_OPERATOR_LEASE_NAMESPACE")
             or environment.get("POD_NAMESPACE", ""),
         )

@@ -1,5 +1,6 @@
 """Where the bench takes place: a control plane with room for all servers, and the operator."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from tests.harness.audit import Audit
 from tests.harness.controlplane import ControlPlane
 from tests.harness.crds import apply_crds
 from tests.harness.equipment import NodeShape
+from tests.harness.kinds import KINDS
 from tests.harness.operator import OperatorProcess
 
 SHAPE = NodeShape(cpus=512, memory="4Ti", pods=250)
@@ -26,6 +28,7 @@ SPEC: Object = {
 class Arena:
     """A running control plane and operator; a context manager.
 
+    `names` are the servers of the storm, `edited` those that are there before it and are edited by users.
     The operator looks at one namespace only: what the replay does in another costs it nothing.
     """
 
@@ -34,8 +37,9 @@ class Arena:
     def __init__(self, servers: int):
         """Plan it for a number of servers."""
         self.names = [f"s{index:05d}" for index in range(servers)]
-        # Old and new pods of a rollout, and room for an uneven spread.
-        self.plane = ControlPlane(nodes=2 + servers // 100, shape=SHAPE, volumes=1)
+        self.edited = [f"e{index:05d}" for index in range(min(100, max(20, servers // 10)))]
+        # Room for an uneven spread, and for old pods that are still going.
+        self.plane = ControlPlane(nodes=2 + (servers + len(self.edited)) // 100, shape=SHAPE, volumes=1)
         self.operator = OperatorProcess(self.plane, [self.namespace])
         self._opened = ExitStack()
 
@@ -44,7 +48,7 @@ class Arena:
         try:
             self._opened.enter_context(self.plane)
             # Both batches, that of the operator and that of the replay, keep their claims.
-            self.plane.add_volumes(2 * len(self.names), "wait")
+            self.plane.add_volumes(len(self.edited) + 2 * len(self.names), "wait")
             self._teach_collector()
             self.add_namespace(self.namespace)
             self.audit = Audit(self.plane.audit_log, self.api)
@@ -73,15 +77,21 @@ class Arena:
         """Make a namespace."""
         self.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
 
-    def create_servers(self, namespace: str) -> None:
-        """Create all servers at once."""
-        send(self.kubeconfig, [[create(server(namespace, name))] for name in self.names])
+    def create_servers(self, namespace: str, names: Sequence[str]) -> None:
+        """Create servers at once."""
+        send(self.kubeconfig, [[create(server(namespace, name))] for name in names])
 
     def delete_servers(self) -> None:
         """Delete all servers of the operator's namespace, and wait until their pods are gone."""
-        for name in self.names:
+        for name in self.names + self.edited:
             self.api.delete("VLLMServer", self.namespace, name)
-        self.api.wait_for(lambda: not self.api.list("Pod", self.namespace), 300, "all pods are gone")
+        # One is enough to see that some are left: all of them, again and again, would be hard work.
+        pods, one = KINDS["Pod"].path(self.namespace), {"limit": "1"}
+        self.api.wait_for(
+            lambda: not self.api.request("GET", pods, parameters=one)["items"],
+            60 + len(self.names),
+            "all pods are gone",
+        )
 
     def _teach_collector(self) -> None:
         """Install the CRDs; the garbage collector looks for new kinds at its start and every 30 s only."""

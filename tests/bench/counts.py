@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import pairwise
 
 from tests.bench.history import Version
@@ -28,9 +29,32 @@ def table(requests: Iterable[Request]) -> dict[str, int]:
     return dict(sorted(Counter(label(each) for each in requests).items()))
 
 
-def reads(requests: Iterable[Request]) -> list[Request]:
-    """The requests that neither write nor watch."""
-    return [each for each in requests if each.verb not in WRITES and each.verb != "watch"]
+def writes(requests: Iterable[Request], user: str) -> list[Request]:
+    """The writing requests of a user, but for those that an overloaded server failed to answer."""
+    return [each for each in requests if each.user == user and each.verb in WRITES and each.code < 500]
+
+
+def seconds(time: str) -> float:
+    """A time of the audit log, in seconds since 1970."""
+    return datetime.fromisoformat(time).timestamp()
+
+
+def check_reads(requests: Iterable[Request]) -> list[str]:
+    """Say what was read of single objects, but for one look at each place where a child was then created."""
+    looks: Counter[tuple[str, str]] = Counter()
+    found = []
+    for each in requests:
+        if each.verb == "get" and each.name:
+            looks[each.resource, each.name] += each.code < 500
+            if each.code < 400:
+                found.append(f"{label(each)} {each.name}: a read of what the watches tell")
+        elif each.verb == "patch" and (each.code == 201 or each.code >= 500):
+            looks[each.resource, each.name] -= 1
+    return found + [
+        f"{name}: {count} more looks at {resource} than creations"
+        for (resource, name), count in looks.items()
+        if count > 0
+    ]
 
 
 def server_of(child: str) -> str:
@@ -65,7 +89,7 @@ def status_changes(versions: Sequence[Version]) -> int:
 def no_op_statuses(writes: Iterable[Request], versions: dict[str, list[Version]]) -> int:
     """Status writes that were answered, and left the resourceVersion as it was: no version came of them."""
     written = status_writes(writes)
-    return sum(written[name] - status_changes(versions[name]) for name in written)
+    return sum(max(0, written[name] - status_changes(versions[name])) for name in written)
 
 
 def repeated_statuses(versions: dict[str, list[Version]]) -> int:

@@ -42,6 +42,10 @@ class History:
         self._closing = False
         self._failure: str | None = None
         self.versions: dict[str, list[Version]] = defaultdict(list)
+        self.told: set[str] = set()
+        """Objects that have ever had conditions."""
+        self.ready: set[str] = set()
+        """Objects whose latest version is Ready."""
 
     def __enter__(self) -> "History":
         """Start to watch; objects that are there come as their present version."""
@@ -52,25 +56,28 @@ class History:
         """Keep nothing more; the connection ends with the client or the cluster."""
         self._closing = True
 
-    def wait(self, holds: Callable[[dict[str, list[Version]]], bool], timeout: float, what: str) -> None:
+    def wait(self, holds: Callable[[], bool], timeout: float, what: str) -> None:
         """Wait until something holds for what was seen; raise TimeoutError after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             # The watch's thread stamps each version with its time: looking seldom costs no accuracy.
             with self._lock:
-                if holds(self.versions):
+                if holds():
                     return
             if self._failure or time.monotonic() > deadline:
                 raise TimeoutError(f"{what}: {self._failure or f'not within {timeout:.0f} s'}")
             time.sleep(0.02)
 
     def _watch(self) -> None:
+        since = None
         try:
-            for kind, obj in self._api.watch(self._kind, self._namespace, WATCH_SECONDS):
-                if self._closing:
-                    return
-                self._take(kind, obj)
-            self._failure = "the watch has ended"
+            while not self._closing:
+                # On a busy machine the server may end the watch of a slow reader: it goes on where it was.
+                for kind, obj in self._api.watch(self._kind, self._namespace, WATCH_SECONDS, since):
+                    if self._closing:
+                        return
+                    self._take(kind, obj)
+                    since = obj["metadata"]["resourceVersion"]
         except Exception as error:
             self._failure = f"the watch has failed: {error}"
 
@@ -86,5 +93,9 @@ class History:
             generation=metadata["generation"],
             status=obj.get("status") or {},
         )
+        name = metadata["name"]
         with self._lock:
-            self.versions[metadata["name"]].append(version)
+            self.versions[name].append(version)
+            if version.status.get("conditions"):
+                self.told.add(name)
+            (self.ready.add if version.ready() else self.ready.discard)(name)

@@ -7,11 +7,10 @@ from typing import Any
 
 @dataclass
 class Result:
-    """Figures by section, broken budgets, and what is worth a second look."""
+    """Figures by section, and broken budgets."""
 
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
 
     def add(self, section: str, figures: Mapping[str, Any]) -> None:
         """Keep and print the figures of a section."""
@@ -34,7 +33,7 @@ class Result:
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it."""
-        return {"figures": self.figures, "violations": self.violations, "warnings": self.warnings}
+        return {"figures": self.figures, "violations": self.violations}
 
 
 def _text(value: Any) -> str:

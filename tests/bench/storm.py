@@ -1,35 +1,49 @@
-"""All servers at once, and then nothing, and then a restart."""
+"""All servers at once, with users who edit others meanwhile; and then nothing, and then a restart."""
 
 import time
-from datetime import datetime
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from typing import Any
 
 from tests.bench import counts
 from tests.bench.arena import Arena
+from tests.bench.edits import check_edits, edit_along, reactions
 from tests.bench.history import History, Version
 from tests.bench.machine import cpu_seconds, resident_bytes, wait_quiet
 from tests.bench.result import Result
-from tests.harness.audit import WRITES, Request
+from tests.harness.audit import Request
 
-REST_SECONDS = 15.0
+REST_SECONDS = 60.0
+MOST_BYTES, MOST_BYTES_A_SERVER = 90e6, 20e3
 
 
 def storm(arena: Arena, history: History, result: Result) -> dict[str, float]:
-    """Create all servers and wait until all are Ready; return the operator's rates."""
+    """Create all servers, edit others meanwhile, and wait until all are Ready; return rates."""
     pid, total = arena.operator.pid, len(arena.names)
-    empty_cpu, empty_bytes = wait_quiet(pid), resident_bytes(pid)
+    alone = {"CPU": wait_quiet(pid), "bytes": float(resident_bytes(pid))}
+    arena.create_servers(arena.namespace, arena.edited)
+    history.wait(lambda: len(history.ready) == len(arena.edited), 60 + total, "those to be edited are Ready")
+    before = wait_quiet(pid)
+    told = _called_for(arena, history)
     mark, begin, clock = arena.audit.mark(), time.monotonic(), time.time()
-    arena.create_servers(arena.namespace)
-    created = time.monotonic()
-    history.wait(lambda seen: _all_ready(seen, arena.names), 60 + total, "all servers are Ready")
+    with ThreadPoolExecutor(1) as users:
+        edits = users.submit(edit_along, arena, history, 60.0 + total)
+        arena.create_servers(arena.namespace, arena.names)
+        created = time.monotonic()
+        edits.result()
+    everyone = total + len(arena.edited)
+    history.wait(lambda: len(history.ready) == everyone, 60 + total, "all servers are Ready")
     ready = [_first_ready(history.versions[name]) - begin for name in arena.names]
-    used, memory = wait_quiet(pid) - empty_cpu, resident_bytes(pid)
-    requests = arena.audit.requests(arena.operator.user, since=mark)
-    writes = [each for each in requests if each.verb in WRITES]
-    children = max(_seconds(each) for each in writes if each.resource == "deployments") - clock
-    last = max(map(_seconds, writes)) - clock
-    rates = {"children": total / children, "ready": total / max(ready), "writes": len(writes) / last}
+    used, memory = wait_quiet(pid) - before, resident_bytes(pid)
+    requests = arena.audit.requests(since=mark)
+    own = [each for each in requests if each.user == arena.operator.user]
+    writes = counts.writes(own, arena.operator.user)
+    made = [each for each in writes if each.resource == "deployments" and each.code == 201]
+    children, last = (max(counts.seconds(each.time) for each in some) - clock for some in (made, writes))
+    # What comes later waits for pods, and not for the operator.
+    busy = [each for each in writes if counts.seconds(each.time) - clock <= children]
+    rates = {"children": total / children, "ready": total / max(ready), "writes": len(busy) / children}
     figures: dict[str, Any] = {
         "servers": total,
         "s until all were created": created - begin,
@@ -39,42 +53,50 @@ def storm(arena: Arena, history: History, result: Result) -> dict[str, float]:
         "s until the operator's last write": last,
         "servers/s to children made": rates["children"],
         "servers/s to Ready": rates["ready"],
-        "operator's writes/s": rates["writes"],
+        "operator's writes/s until all children were made": rates["writes"],
         "operator's CPU, ms per server": used / total * 1000,
         "operator's CPU, ms per write": used / len(writes) * 1000,
-        "operator's memory without servers, MB": empty_bytes / 1e6,
+        "operator's memory without servers, MB": alone["bytes"] / 1e6,
         "operator's memory with all, MB": memory / 1e6,
-        "operator's memory, kB per server": (memory - empty_bytes) / total / 1000,
-        "CPU from start to quiet without servers, s": empty_cpu,
+        "operator's memory, kB per server": (memory - alone["bytes"]) / everyone / 1000,
+        "CPU from start to quiet without servers, s": alone["CPU"],
     }
     result.add("Storm", figures)
-    _count(arena, history, requests, result)
+    result.add("Edits of other servers during the storm", reactions(arena, requests))
+    result.demand(_check_memory("after the storm", memory, everyone))
+    _count(arena, history, own, told, result)
     return rates
 
 
-def _count(arena: Arena, history: History, requests: list[Request], result: Result) -> None:
-    writes = [each for each in requests if each.verb in WRITES]
-    total, versions = len(arena.names), history.versions
+def _called_for(arena: Arena, history: History) -> int:
+    """How many Events the statuses of all servers so far call for."""
+    versions = history.versions
+    return sum(len(counts.expected_events(versions[name])) for name in arena.names + arena.edited)
+
+
+def _count(arena: Arena, history: History, requests: list[Request], told: int, result: Result) -> None:
+    storming, total = set(arena.names), len(arena.names)
+    writes = counts.writes(requests, arena.operator.user)
+    of_storm = [each for each in writes if counts.server_of(each.name) in storming]
     posted = [each for each in writes if each.resource == "events"]
-    called_for = sum(len(counts.expected_events(versions[name])) for name in arena.names)
-    no_ops, repeated = counts.no_op_statuses(writes, versions), counts.repeated_statuses(versions)
-    paths: dict[str, int] = {}
-    for name in arena.names:
-        path = counts.path(versions[name])
-        paths[path] = paths.get(path, 0) + 1
+    called_for = _called_for(arena, history) - told
+    versions = {name: history.versions[name] for name in arena.names}
+    no_ops, repeated = counts.no_op_statuses(of_storm, versions), counts.repeated_statuses(versions)
+    paths = Counter(counts.path(each) for each in versions.values())
     figures = {
-        "requests per server, writes": len(writes) / total,
-        "requests per server, reads": len(counts.reads(requests)) / total,
-        "status writes per server": sum(counts.status_writes(writes).values()) / total,
+        "writes but Events per server of the storm": len(of_storm) / total,
+        "status writes per server of the storm": sum(counts.status_writes(of_storm).values()) / total,
         "status writes that changed nothing": no_ops,
         "statuses that repeat the one before": repeated,
         "Events": len(posted),
         "Events that the statuses call for": called_for,
         "all requests by the operator's user": counts.table(requests),
-        "the ways of Ready's reason": dict(sorted(paths.items(), key=lambda item: -item[1])[:8]),
+        "the ways of Ready's reason": dict(paths.most_common(8)),
     }
     result.add("Storm, counted in the audit log", figures)
-    result.demand(counts.check_children(writes, arena.names))
+    result.demand(counts.check_children(of_storm, arena.names))
+    result.demand(check_edits(writes, arena.edited))
+    result.demand(counts.check_reads(requests))
     result.demand([f"{no_ops} status writes changed nothing"] if no_ops else [])
     result.demand([f"{repeated} statuses repeat the one before"] if repeated else [])
     if len(posted) != called_for:
@@ -104,30 +126,28 @@ def restart(arena: Arena, result: Result) -> None:
     arena.operator.start()
     used = wait_quiet(arena.operator.pid)
     took = time.monotonic() - begin
-    requests = [
-        each for each in arena.audit.requests(arena.operator.user, since=mark) if each.resource != "leases"
-    ]
-    writes = [each for each in requests if each.verb in WRITES]
+    requests = arena.audit.requests(arena.operator.user, since=mark, leases=False)
+    writes = counts.writes(requests, arena.operator.user)
     alone = result.figures["Storm"]["CPU from start to quiet without servers, s"]
+    memory, everyone = resident_bytes(arena.operator.pid), len(arena.names) + len(arena.edited)
     figures = {
         "writes": len(writes),
         "CPU until quiet, s": used,
-        "CPU until quiet, ms per server": (used - alone) / len(arena.names) * 1000,
+        "CPU until quiet, ms per server": (used - alone) / everyone * 1000,
         "s until quiet (at least 2)": took,
-        "memory, MB": resident_bytes(arena.operator.pid) / 1e6,
+        "memory, MB": memory / 1e6,
         "requests but watches": counts.table(each for each in requests if each.verb != "watch"),
     }
     result.add("Restart", figures)
     result.demand([f"restart: {kind}: {count}" for kind, count in counts.table(writes).items()])
+    result.demand(counts.check_reads(requests))
+    result.demand(_check_memory("after a restart", memory, everyone))
 
 
-def _all_ready(seen: dict[str, list[Version]], names: list[str]) -> bool:
-    return all(seen[name] and seen[name][-1].ready() for name in names)
+def _check_memory(when: str, used: int, servers: int) -> list[str]:
+    most = MOST_BYTES + MOST_BYTES_A_SERVER * servers
+    return [f"{when}: {used / 1e6:.0f} MB of memory, not {most / 1e6:.0f}"] if used > most else []
 
 
 def _first_ready(versions: list[Version]) -> float:
     return next(version.time for version in versions if version.ready())
-
-
-def _seconds(request: Request) -> float:
-    return datetime.fromisoformat(request.time).timestamp()

@@ -1,7 +1,7 @@
 """How a case of the table is written: a change to a full, valid VLLMServer, and the verdict on it."""
 
-import copy
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,7 +151,8 @@ class Case:
 
 def changed(change: Change) -> Body:
     """FULL with a change."""
-    body = copy.deepcopy(FULL)
+    # Not a deepcopy: that would keep parts shared that stand in several places, and change them all.
+    body: Body = json.loads(json.dumps(FULL))
     for dotted, value in change.items():
         *parents, last = dotted.split(".")
         node: Any = body

@@ -13,7 +13,10 @@ from tests.harness.operator import OperatorProcess
 SERVER_LABEL = "vllm-operator.dev/server"
 RECORD_LABEL = "vllm-operator.dev/record"
 MANAGER = "vllm-operator"
-CHILD_KINDS = ("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "Deployment")
+CHILD_KINDS = (
+    *("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "PodDisruptionBudget"),
+    "Deployment",
+)
 IMAGE = "registry.example/vllm:a"
 ENGINE = {"family": "vllm", "version": "0.32"}
 READY_SECONDS = 60.0

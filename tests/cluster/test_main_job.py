@@ -1,26 +1,15 @@
 """The main job: one VLLMServer from apply to Ready, and what kubectl shows of it."""
 
-import os
-import subprocess
 from itertools import pairwise
 
 import pytest
 
 from tests.cluster import support
+from tests.cluster.kubectl import kubectl
 from tests.harness.api import Api, Object, condition
-from tests.harness.binaries import find_binary
 from tests.harness.operator import Cluster, OperatorProcess
 
 DEFAULT_IMAGE = "docker.io/vllm/vllm-openai-cpu:v0.32.0-x86_64"
-
-
-def kubectl(cluster: Cluster, namespace: str, *words: str) -> str:
-    """Run kubectl as the administrator and return what it prints; its warnings are failures."""
-    command = [find_binary("kubectl"), "--kubeconfig", str(cluster.kubeconfig), "-n", namespace, *words]
-    environment = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environment)
-    assert (done.returncode, done.stderr) == (0, ""), f"{words}: {done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def events(api: Api, namespace: str, name: str) -> list[tuple[str, str]]:

@@ -58,7 +58,18 @@ def test_a_second_look_at_every_case_writes_nothing(
         for place, obj in enumerate(documents(path)):
             name = f"case-{number}-{place}"
             servers.append(obj | {"metadata": {"name": name, "namespace": namespace}})
+            _make_what_is_named(api, namespace, obj["spec"])
     _second_look(api, namespace, operator, audit, servers)
+
+
+def _make_what_is_named(api: Api, namespace: str, spec: Object) -> None:
+    """Without them the pods are refused."""
+    if account := spec.get("serviceAccountName"):
+        metadata = {"name": account, "namespace": namespace}
+        api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    if priority := spec.get("priorityClassName"):
+        common = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1}
+        api.apply(common | {"metadata": {"name": priority}})
 
 
 def _name(variable: Any) -> str:
@@ -148,7 +159,8 @@ def _second_look(
         )
         reasons = {each["reason"] for each in told["status"]["conditions"]}
         assert not reasons & {"ChildRejected", "InvalidForEngine", "InvalidSpec"}, told
-        assert "Deployment" in {ref[0] for ref in support.children(api, namespace, name)}, told
+        kinds = {ref[0] for ref in support.children(api, namespace, name)}
+        assert ("Deployment" in kinds) is not told["spec"]["paused"], told
     support.wait_at_rest(audit, operator, namespace)
     mark, before = audit.mark(), support.reconciles(operator)
     for name in names:

@@ -20,12 +20,20 @@ def shipped() -> set[Right]:
     }
 
 
+def _give_account(api: Api, namespace: str) -> None:
+    metadata = {"name": "puller", "namespace": namespace}
+    api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
+    template = {"configMapKeyRef": {"name": "templates", "key": "chat"}}
+    model = {"name": "Qwen/Qwen3-0.6B", "chatTemplate": template}
+    support.put(api, support.server(namespace, life="no-mount", model=model, serviceAccountName="puller"))
+
+
 def test_every_right_is_used_and_none_is_missing(
     cluster: Cluster, api: Api, namespace: str, audit: Audit
 ) -> None:
     assert not [right for right in shipped() if "*" in right or right[1].startswith("secrets")]
     with OperatorProcess(cluster, [namespace]) as operator:
-        support.put(api, support.server(namespace))
+        support.put(api, support.server(namespace, replicas=2))
         support.wait_serving(api, namespace)
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
@@ -42,6 +50,15 @@ def test_every_right_is_used_and_none_is_missing(
         support.put(api, support.server(namespace, engineArgs={"seed": 1}))
         support.wait_serving(api, namespace)
         api.wait_for(lambda: first not in support.records(api, namespace), message="the old record is pruned")
+        # The budget has gone with the second replica. A given account takes the place of the own one, and
+        # of what its pod misses only Events tell.
+        api.wait_gone("PodDisruptionBudget", namespace, "chat")
+        _give_account(api, namespace)
+        support.wait_reconciling(api, namespace, "chat", "MountFailed")
+        (pod,) = api.list("Pod", namespace)
+        found = {"metadata": {"annotations": {"test-found": "yes"}}}
+        api.patch("Pod", namespace, pod["metadata"]["name"], found)
+        api.wait_gone("ServiceAccount", namespace, "chat-vllm")
         api.create(manifests.claim(namespace, "weights", "wait"))
         support.put(api, support.server(namespace, "other", cache={"claimName": "weights"}))
         support.wait_serving(api, namespace, "other")

@@ -16,7 +16,10 @@ _MARK = "audit-mark-"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One finished request; `time` is when the server received it (RFC 3339, microseconds)."""
+    """One finished request; `time` is when the server received it, `answered` when it had answered it.
+
+    Both are RFC 3339 with microseconds, by the server's own clock.
+    """
 
     verb: str
     group: str
@@ -27,6 +30,7 @@ class Request:
     code: int
     user: str
     time: str
+    answered: str
     uri: str
 
 
@@ -121,6 +125,7 @@ class Audit:
                 code=event.get("responseStatus", {}).get("code", 0),
                 user=event["user"]["username"],
                 time=event["requestReceivedTimestamp"],
+                answered=event["stageTimestamp"],
                 uri=event["requestURI"],
             )
         )

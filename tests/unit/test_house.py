@@ -169,7 +169,9 @@ def test_everything_in_a_spec_is_bounded() -> None:
 def test_every_list_says_how_it_is_merged() -> None:
     for path, schema in [*schemas("spec"), *schemas("status")]:
         if schema.get("type") == "array" and schema["items"].get("type") == "object":
-            merged = "atomic" if path.startswith(EMBEDDED) else "map"
+            # Constraints are merged as those of a pod are.
+            whole = path.startswith(EMBEDDED) and path != "spec.topologySpreadConstraints"
+            merged = "atomic" if whole else "map"
             assert schema.get("x-kubernetes-list-type") == merged, path
         for key in schema.get("x-kubernetes-list-map-keys", ()):
             assert key in schema["items"]["required"], path

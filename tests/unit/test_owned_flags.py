@@ -2,23 +2,19 @@
 
 import argparse
 import re
-from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from tests.cases.spellings import COPY, LONG, PROFILE, TABLE, spellings
 from tests.unit.things import full, server
 from vllm_operator.api.owned import OWNED_FLAGS, OWNED_STEMS, OWNED_VARIABLES, flag_name, is_owned_flag
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired import engine, profile
 from vllm_operator.desired.profile import Profile
 
-COPY = Path(__file__).parents[1] / "data" / "flags" / "vllm-0.32.0.tsv"
 PACKAGED = files("vllm_operator.desired.profiles") / "vllm-0.32.tsv"
-TABLE = [line.split("\t") for line in COPY.read_text().splitlines()]
-PROFILE = profile.find("vllm", "0.32", "cpu")
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,7 +40,6 @@ def make_parser() -> Parser:
 
 
 PARSER = make_parser()
-LONG = {flag for flag, *_ in TABLE}
 
 
 def resolved(word: str) -> str | None:
@@ -65,17 +60,6 @@ def resolved(word: str) -> str | None:
 def is_ours(flag: str) -> bool:
     """Whether a long flag is one that the operator owns, told without any of its own code."""
     return flag in OWNED_FLAGS or flag.startswith(("--data-parallel-", "--ssl-"))
-
-
-def spellings(flag: str) -> Iterator[str]:
-    names = [flag, *(short for short, long in PROFILE.short.items() if long == flag)]
-    names += [name[:length] for name in names for length in range(2, len(name))]
-    for name in names:
-        for form in {name, "--" + name[2:].replace("-", "_") if name.startswith("--") else name}:
-            yield from (form, f"{form}=x", f"{form}.key", f"{form}.key=x")
-    for short, long in PROFILE.short.items():
-        if long == flag:
-            yield from (f"{short}x", f"{short}4", f"{short}=4", f"{short}.key=x")
 
 
 @pytest.mark.parametrize("flag", sorted(LONG))

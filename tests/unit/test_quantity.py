@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vllm_operator.api.quantity import PATTERN, canonical, exact, in_bytes
+from tests.unit.things import server
+from vllm_operator.api.quantity import PATTERN, canonical, exact, in_bytes, whole
 
 SUFFIXES = ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"]
 EXPONENTS = [f"{e}{sign}{n}" for e in "eE" for sign in ("", "+", "-") for n in (0, 1, 3, 6, 9, 10, 18)]
@@ -62,3 +63,34 @@ def test_exact_values(text: str) -> None:
     known = {"1": 1, "1.5": 1.5, "100m": Fraction(1, 10), "2Gi": 2**31, "3E": 3 * 10**18, "2e3": 2000}
     more = {"2E-3": Fraction(2, 1000), ".5k": 500}
     assert exact(text) == (known | more)[text]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("0.1Gi", "107374183"),
+        ("100m", "1"),
+        ("1.5Gi", "1536Mi"),
+        ("1999.5", "2k"),
+        ("0", "0"),
+        ("1Gi", "1Gi"),
+    ],
+)
+def test_sizes_are_rounded_up_to_whole_bytes(given: str, stored: str) -> None:
+    assert whole(canonical(given)) == stored
+
+
+def test_what_counts_bytes_has_no_fraction() -> None:
+    """The API server warns of it, and only the operator would hear that."""
+    tenth = "0.1Gi"
+    limits = {"memory": tenth, "ephemeral-storage": tenth, "cpu": "0.1"}
+    spec = server(
+        {
+            "shmSize": tenth,
+            "cache": {"size": tenth},
+            "cpu": {"kvCache": tenth},
+            "resources": {"limits": limits},
+        }
+    ).spec
+    assert [spec.shm_size, spec.cache.size, spec.cpu.kv_cache] == ["107374183"] * 3
+    assert spec.resources.limits == {"memory": "107374183", "ephemeral-storage": "107374183", "cpu": "100m"}

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.cases import recorded
 from tests.cases.refusals import REFUSALS
 from tests.cases.table import FULL, Case, changed, example_key, schema_path
 from vllm_operator.api.meta import VALIDATIONS, InvalidObjectError, path
@@ -44,6 +45,25 @@ def test_models_judge(case: Case) -> None:
         return
     assert [problem for problem in problems if problem.startswith(f"{case.path}: ")], problems
     assert any(case.says in problem for problem in problems)
+
+
+REFUSED = {name: case for name, case in REFUSALS.items() if not case.accepted}
+RECORDED = recorded.read()
+
+
+def test_what_the_api_server_says_is_recorded_for_every_refused_case() -> None:
+    """tests/cluster/test_refusals.py asks it, and compares every word."""
+    assert RECORDED.keys() == REFUSED.keys()
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in REFUSED.values() if case.rule and case.old is None], ids=lambda case: case.name
+)
+def test_models_and_api_server_give_the_same_reason(case: Case) -> None:
+    said = [problem.split(": ", 1)[1] for problem in verdict(case) if f": {case.rule}" in problem]
+    # Without a name the API server asks for our rules no more.
+    nameless = case.root and "name or generateName is required" in RECORDED[case.name]
+    assert nameless or [words for words in said if words in RECORDED[case.name]]
 
 
 def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:

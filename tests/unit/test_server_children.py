@@ -101,7 +101,7 @@ def surge(made: dict[str, Manifest]) -> tuple[int, int]:
         (["ReadWriteOnce"], None, (0, 1)),
         (["ReadWriteMany"], None, (1, 0)),
         (["ReadWriteOnce", "ReadWriteMany"], None, (1, 0)),
-        (None, (), (0, 1)),
+        (None, (), (1, 0)),
         (None, ("ReadWriteOnce",), (0, 1)),
         (None, ("ReadWriteMany",), (1, 0)),
     ],
@@ -217,6 +217,13 @@ def test_what_the_engine_does_not_know_stalls() -> None:
         desired(observed(server({"extraArgs": ["a", "--nope"]})), DEFAULT)
     with pytest.raises(StalledError, match=r"no profile for vllm 0\.99"):
         desired(observed(server({"image": "a", "engine": {"family": "vllm", "version": "0.99"}})), DEFAULT)
+
+
+def test_an_engine_that_the_default_image_does_not_hold_is_no_engine_of_it() -> None:
+    words = r"spec.engine: .*default:v1 holds vllm 0.32, not vllm 0.31; name an image"
+    with pytest.raises(StalledError, match=words):
+        children({"engine": {"family": "vllm", "version": "0.31"}})
+    assert children({"engine": {"family": "vllm", "version": "0.32.9"}})
 
 
 def situations() -> list[Observed]:

@@ -1,9 +1,10 @@
 """For each reason a case; without its check the case ends otherwise."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
+from tests.unit.situations import NOT_READY, SITUATIONS, WAITS_FOR_VOLUME, pending
 from tests.unit.things import RECORD, claim, deployment, observed, pod, server
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
@@ -11,111 +12,6 @@ from vllm_operator.status import server as status
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.server import readiness
 from vllm_operator.status.view import View
-
-NOT_READY = {"updated_replicas": 1, "ready_replicas": 0, "progressing": "ReplicaSetUpdated"}
-WAITS_FOR_VOLUME = "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not eligible."
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What is seen, the check that decides, and its verdict."""
-
-    seen: Observed
-    check: str
-    reason: Reason
-    ready: bool
-    stalled: bool
-    says: tuple[str, ...]
-
-
-def pending(**facts: object) -> Observed:
-    """A new pod that is not ready."""
-    return observed(
-        server(), deployment(**NOT_READY), claim=claim(), pods=[pod(ready=False, started_at="", **facts)]
-    )
-
-
-SITUATIONS = {
-    "suspended": Situation(
-        observed(server({"replicas": 0}), deployment(wanted_replicas=0, replicas=0, ready_replicas=0)),
-        "suspended",
-        Reason.SUSPENDED,
-        True,
-        False,
-        ("`kubectl -n ns scale vllm/chat --replicas=1`",),
-    ),
-    "serving": Situation(
-        observed(server(), deployment(), claim=claim(), pods=[pod()]),
-        "serving",
-        Reason.SERVING,
-        True,
-        False,
-        ("http://chat.ns.svc:8008/v1",),
-    ),
-    "child_rejected": Situation(
-        observed(server(), deployment(**NOT_READY, failure="exceeded quota: small"), claim=claim()),
-        "pods_refused",
-        Reason.CHILD_REJECTED,
-        False,
-        True,
-        ("exceeded quota: small",),
-    ),
-    "cache_unbound": Situation(
-        observed(
-            server(),
-            deployment(**NOT_READY),
-            claim=claim(phase="Pending"),
-            pods=[pod(ready=False, started_at="", unschedulable=WAITS_FOR_VOLUME)],
-        ),
-        "cache_unbound",
-        Reason.CACHE_UNBOUND,
-        False,
-        False,
-        ("chat-cache", "Pending", WAITS_FOR_VOLUME, "`kubectl -n ns describe pvc chat-cache`"),
-    ),
-    "image_pull_failed": Situation(
-        pending(waiting="ImagePullBackOff", waiting_message="no such image"),
-        "image_pull_failed",
-        Reason.IMAGE_PULL_FAILED,
-        False,
-        False,
-        ("no such image", "spec.imagePullSecrets"),
-    ),
-    "crash_looping": Situation(
-        pending(
-            waiting="CrashLoopBackOff",
-            waiting_message="back-off",
-            exit_code=2,
-            last_words="error: \U0001f600\n",
-        ),
-        "crash_looping",
-        Reason.CRASH_LOOPING,
-        False,
-        False,
-        ("exit code 2", "error: \U0001f600.", "`kubectl -n ns logs chat-1 --previous`"),
-    ),
-    "unschedulable": Situation(
-        pending(unschedulable="0/2 nodes are available: 2 Insufficient cpu."),
-        "unschedulable",
-        Reason.UNSCHEDULABLE,
-        False,
-        False,
-        ("2 Insufficient cpu", "spec.resources"),
-    ),
-    "warming_up": Situation(
-        observed(
-            server({"warmup": {"timeoutSeconds": 3600}}),
-            deployment(**NOT_READY),
-            claim=claim(),
-            pods=[pod(ready=False)],
-        ),
-        "warming_up",
-        Reason.WARMING_UP,
-        False,
-        False,
-        ("since 2026-01-02T03:04:05Z", "until 2026-01-02T04:04:05Z", "`kubectl -n ns logs -f chat-1`"),
-    ),
-}
 
 
 def judged(seen: Observed) -> Verdict:
@@ -164,6 +60,26 @@ def test_unschedulable() -> None:
 
 def test_warming_up() -> None:
     check_situation("warming_up")
+
+
+def test_secret_not_found() -> None:
+    check_situation("secret_not_found")
+
+
+def test_container_not_created() -> None:
+    check_situation("container_not_created")
+
+
+def test_mount_failed() -> None:
+    check_situation("mount_failed")
+
+
+def test_out_of_memory() -> None:
+    check_situation("out_of_memory")
+
+
+def test_evicted() -> None:
+    check_situation("evicted")
 
 
 def test_rolling_out() -> None:

@@ -8,7 +8,7 @@ import pytest
 from vllm_operator.controller import workqueue
 from vllm_operator.controller.workqueue import BASE_DELAY_SECONDS, MAX_DELAY_SECONDS, Priority, WorkQueue
 
-USER, CHILD, RESYNC = Priority.USER, Priority.CHILD, Priority.RESYNC
+USER, NEW, CHILD, RESYNC = Priority.USER, Priority.NEW, Priority.CHILD, Priority.RESYNC
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ async def test_a_key_waits_once(queue: WorkQueue[str]) -> None:
 
 
 async def test_users_come_first_and_resyncs_last(queue: WorkQueue[str]) -> None:
-    for key, priority in (("r", RESYNC), ("c", CHILD), ("u", USER), ("c2", CHILD), ("u2", USER)):
+    for key, priority in (("r", RESYNC), ("c", CHILD), ("n", NEW), ("u", USER), ("c2", CHILD), ("u2", USER)):
         queue.add(key, priority)
-    assert await taken(queue) == ["u", "u2", "c", "c2", "r"]
+    assert await taken(queue) == ["u", "u2", "n", "c", "c2", "r"]
 
 
 async def test_a_waiting_key_is_moved_forward_and_never_back(queue: WorkQueue[str]) -> None:
@@ -103,7 +103,7 @@ async def test_many_workers_never_share_a_key(queue: WorkQueue[str]) -> None:
 
     workers = [asyncio.ensure_future(work()) for _ in range(4)]
     for number in range(300):
-        queue.add(f"k{number % 7}", Priority(number % 3))
+        queue.add(f"k{number % 7}", Priority(number % len(Priority)))
         await asyncio.sleep(0)
     while len(queue) or busy:
         await asyncio.sleep(0)

@@ -6,6 +6,7 @@ from typing import Any
 from tests.cases.table import FULL, changed
 from vllm_operator.api.observed import Child, ClaimFacts, DeploymentFacts, Observed, PodFacts, RecordFacts
 from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.controller.facts import child as facts_of
 from vllm_operator.desired import names
 from vllm_operator.desired.records import Image, pack, renderer
 
@@ -39,6 +40,11 @@ def _common(kind: str, name: str) -> dict[str, Any]:
         "deleting": False,
         "digest": b"",
     }
+
+
+def child(kind: str, name: str, **facts: Any) -> Child:
+    """A child of which nothing but the common facts is kept."""
+    return Child(**(_common(kind, name) | facts))
 
 
 def deployment(**facts: Any) -> DeploymentFacts:
@@ -120,13 +126,13 @@ def observed(
 
 def record_of(manifest: dict[str, Any]) -> RecordFacts:
     """The facts of a record that was rendered."""
-    inputs = manifest["data"]["inputs"]
-    default = Image(inputs["image"], inputs["engine"]) if inputs["defaultImage"] else None
-    found = record("", manifest["revision"], default, manifest["data"]["template"])
-    return RecordFacts(
-        **{field: getattr(found, field) for field in found.__dataclass_fields__ if field != "name"},
-        name=manifest["metadata"]["name"],
-    )
+    metadata = manifest["metadata"] | {
+        "uid": f"uid-of-{manifest['metadata']['name']}",
+        "resourceVersion": "1",
+    }
+    found = facts_of("ControllerRevision", manifest | {"metadata": metadata})
+    assert isinstance(found, RecordFacts)
+    return found
 
 
 def kinds(manifests: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:

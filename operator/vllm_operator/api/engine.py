@@ -7,7 +7,7 @@ from pydantic import Field
 from vllm_operator.api.meta import Model, Rule, checked
 from vllm_operator.api.owned import OWNED_FLAG_CEL, is_owned_flag
 from vllm_operator.api.parts import NO_NUL
-from vllm_operator.api.quantity import Quantity, exact
+from vllm_operator.api.quantity import Size, exact
 
 Argument = Annotated[
     str,
@@ -62,7 +62,8 @@ class Cpu(Model):
 
     rules: ClassVar = (
         Rule(
-            "!has(self.kvCache) || quantity(string(self.kvCache)).isGreaterThan(quantity('0'))",
+            "!has(self.kvCache) || !isQuantity(string(self.kvCache)) || "
+            "quantity(string(self.kvCache)).isGreaterThan(quantity('0'))",
             "kvCache must be greater than 0",
             lambda c: c.kv_cache is None or exact(c.kv_cache) > 0,
         ),
@@ -73,7 +74,7 @@ class Cpu(Model):
         ),
     )
 
-    kv_cache: Quantity | None = None
+    kv_cache: Size | None = None
     """Memory for the KV cache, such as `40Gi`. Unset: vLLM takes what the memory limit leaves."""
     threads_bind: (
         Annotated[str, Field(max_length=512, pattern=r"^(auto|nobind|[0-9]+([-,|][0-9]+)*)$")] | None

@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from vllm_operator.api.meta import Model, Rule, checked, list_map, list_set, without_nulls
 from vllm_operator.api.owned import OWNED_VARIABLE_CEL, OWNED_VARIABLES
-from vllm_operator.api.quantity import Quantity, exact
+from vllm_operator.api.quantity import Quantity, Size, exact, whole
 
 NO_NUL = r"^[^\x00]*$"
 """No process can be given a NUL, in an argument or in its environment."""
@@ -120,12 +120,13 @@ class Cache(Model):
             lambda c: c.size is not None or not (c.storage_class_name or c.access_modes or c.retention),
         ),
         Rule(
-            "!has(self.size) || quantity(string(self.size)).isGreaterThan(quantity('0'))",
+            "!has(self.size) || !isQuantity(string(self.size)) || "
+            "quantity(string(self.size)).isGreaterThan(quantity('0'))",
             "size must be greater than 0",
             lambda c: c.size is None or exact(c.size) > 0,
         ),
         Rule(
-            "!has(self.size) || !has(oldSelf.size) || "
+            "!has(self.size) || !has(oldSelf.size) || !isQuantity(string(self.size)) || "
             "quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
             "size may grow, but not shrink: a volume cannot be made smaller",
         ),
@@ -142,7 +143,7 @@ class Cache(Model):
     claim_name: ObjectName | None = None
     """An existing PersistentVolumeClaim. Its files keep their owners unless fsGroup is set; uid 1000 must be
     able to read them."""
-    size: Quantity | None = None
+    size: Size | None = None
     """Size of the claim that is made, such as `100Gi`. It may grow where the storage class allows it."""
     storage_class_name: ObjectName | None = None
     """Storage class of the claim that is made. Unset: the cluster's default class."""
@@ -213,7 +214,8 @@ VariableName = Annotated[
     *checked(
         Rule(
             OWNED_VARIABLE_CEL,
-            "the operator sets this variable itself: use the field for it (model, cache, cpu, warmup)",
+            "the operator sets this variable itself: use the field for it (model, cache, cpu, warmup) or "
+            "leave it out",
             lambda name: name not in OWNED_VARIABLES,
         )
     ),
@@ -241,8 +243,17 @@ class Variable(Model):
 
 Variables = Annotated[list[Variable], Field(max_length=64), *list_map("name")]
 
-ResourceQuantities = Annotated[dict[str, Quantity], Field(max_length=16), BeforeValidator(without_nulls)]
 
+def _whole_bytes(amounts: dict[str, str]) -> dict[str, str]:
+    return {
+        name: whole(text) if name in ("memory", "ephemeral-storage") else text
+        for name, text in amounts.items()
+    }
+
+
+ResourceQuantities = Annotated[
+    dict[str, Quantity], Field(max_length=16), BeforeValidator(without_nulls), AfterValidator(_whole_bytes)
+]
 
 _RESOURCE_NAME = "^[-._/a-zA-Z0-9]{1,317}$"
 _RESOURCE_NAME_RE = re.compile(_RESOURCE_NAME)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]{1,2})?$"
@@ -49,6 +49,11 @@ def exact(text: str) -> Fraction:
 def in_bytes(text: str) -> int:
     """The value of a quantity in whole bytes, rounded up as the API server does."""
     return ceil(exact(text))
+
+
+def whole(text: str) -> str:
+    """Round a canonical quantity up to whole bytes: of a fraction (`0.1Gi` is one) the API server warns."""
+    return text if exact(text).denominator == 1 else canonical(str(in_bytes(text)))
 
 
 def _shortest(number: int, step: int, suffixes: list[str]) -> str:
@@ -94,3 +99,6 @@ Quantity = Annotated[
     ),
 ]
 """A quantity that is not negative, kept in canonical form."""
+
+Size = Annotated[Quantity, AfterValidator(whole)]
+"""A quantity of bytes, kept in canonical form and without a fraction."""

@@ -19,7 +19,7 @@ from vllm_operator.api.meta import (
 )
 from vllm_operator.api.parts import Cache, LocalReference, ModelSource, Resources, Variables
 from vllm_operator.api.pod import Annotations, PodFields
-from vllm_operator.api.quantity import Quantity
+from vllm_operator.api.quantity import Size
 
 KIND = "VLLMServer"
 PLURAL = "vllmservers"
@@ -155,7 +155,7 @@ class VLLMServerSpec(PodFields):
     """Change nothing in the cluster but this resource's status."""
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
-    shm_size: Quantity | None = None
+    shm_size: Size | None = None
     """Size of `/dev/shm`, through which vLLM's processes talk; it counts as memory. Unset: `4Gi`."""
 
 

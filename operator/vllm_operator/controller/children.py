@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
@@ -15,6 +15,7 @@ from vllm_operator.controller.store import Key, Store
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.records import Image
 from vllm_operator.desired.server import Desired, basis, desired, superfluous
+from vllm_operator.status.view import View
 
 COLLECTION_SECONDS = 5.0
 """After which to look whether the children of an earlier server of the same name are gone."""
@@ -63,16 +64,17 @@ class Children:
         target = desired(observed, self._default)
         if observed.server.spec.paused:
             _check_nothing_to_do(observed, target)
+        digests = {_ref(m): digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
         *others, deployment = target.manifests
         # The Deployment comes last: its template is in a record by then, and its cache and account exist.
         results = await asyncio.gather(
-            *(self._ensure(key, observed, m) for m in others), return_exceptions=True
+            *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
         )
         failures = {_ref(m): r for m, r in zip(others, results, strict=True) if isinstance(r, BaseException)}
         for ref, failure in failures.items():
             if not (ref in observed.children and _is_rejection(failure)):
                 raise failure
-        if await self._ensure(key, observed, deployment):
+        if await self._ensure(key, observed, deployment, digests):
             self._deployed_at[key] = time.monotonic()
         # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
         if failures:
@@ -83,9 +85,7 @@ class Children:
             record=target.record,
             image=target.image,
             refresh_available=target.refresh_available,
-            digests=tuple(
-                (_ref(m), digest(m)) for m in target.manifests if m["kind"] != "ControllerRevision"
-            ),
+            digests=tuple(digests.items()),
         )
         self._wanted[key] = wanted
         return wanted
@@ -98,7 +98,9 @@ class Children:
             await self._cluster.delete((old.kind, old.name), key.namespace, old.uid)
             self._store.forget(key, (old.kind, old.name), old.uid)
 
-    async def _ensure(self, key: Key, observed: Observed, manifest: Manifest) -> bool:
+    async def _ensure(
+        self, key: Key, observed: Observed, manifest: Manifest, digests: Mapping[Ref, bytes]
+    ) -> bool:
         """Make one child as it should be. Returns whether anything was written."""
         ref = _ref(manifest)
         child = observed.children.get(ref)
@@ -114,7 +116,7 @@ class Children:
                 if isinstance(child, RecordFacts):
                     raise ApiError(409, f"record {ref[1]} was there already: its template counts, not ours")
             _check_ours(child, observed)
-            if child.deleting or child.digest == digest(manifest):
+            if child.deleting or child.digest == digests.get(ref):
                 return False
             log.info("%s/%s: %s %s differs from what should be", key.namespace, key.name, *ref)
             self._store.see(ref[0], await self._apply(manifest, child.uid))
@@ -150,10 +152,9 @@ def _check_nothing_to_do(observed: Observed, target: Desired) -> None:
     live = {ref: child.digest for ref, child in observed.children.items()}
     waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != digest(m)]
     if waiting:
-        name, namespace = observed.server.name, observed.server.namespace
-        resume = f'kubectl -n {namespace} patch vllm {name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
+        resume = View(observed, target.record).resume()
         raise StalledError(
-            Reason.PAUSED, f"spec.paused is true. To make or change: {', '.join(waiting)}. Resume: `{resume}`"
+            Reason.PAUSED, f"spec.paused is true. To make or change: {', '.join(waiting)}. Resume: {resume}"
         )
 
 

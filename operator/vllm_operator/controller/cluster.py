@@ -90,7 +90,7 @@ class Cluster:
     async def uids(self, kind: str, namespace: str | None, selector: str = "") -> set[str]:
         """The uids of all objects of a kind, in one namespace or in all. Raises ApiError."""
         found: set[str] = set()
-        query = {"limit": "500", "labelSelector": selector}
+        query = {"limit": "100", "labelSelector": selector}
         while True:
             answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
@@ -111,7 +111,7 @@ class Cluster:
         try:
             return await self._apply({**manifest, "metadata": metadata}, force=True)
         except ApiError as error:
-            if error.status == 422 and "metadata.uid" in error.message:
+            if error.status == 422 and "metadata.uid" in error.fields:
                 raise ApiError(409, error.message) from error  # made anew meanwhile: nobody's mistake
             raise
 
@@ -179,7 +179,7 @@ class Cluster:
             answer = await self._send("GET", _path(ref[0], namespace), query, headers={}, timeout=patience)
             try:
                 if answer.status >= 300:
-                    raise _error(answer.status, await answer.read(), "")  # type: ignore[no-untyped-call]
+                    raise ApiError.read(answer.status, await answer.read(), "")  # type: ignore[no-untyped-call]
                 async for line in answer.response.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
@@ -188,9 +188,9 @@ class Cluster:
             finally:
                 answer.response.close()
 
-    async def warnings(self, namespace: str, uid: str) -> list[Manifest]:
-        """The Warning Events about the object that has this uid. Raises ApiError."""
-        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning"}
+    async def events_about(self, namespace: str, uid: str) -> list[Manifest]:
+        """The Events about the object that has this uid. Raises ApiError."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
         answer = await self._call("GET", f"/api/v1/namespaces/{namespace}/events", query)
         items: list[Manifest] = answer["items"] or []
         return items
@@ -212,7 +212,7 @@ class Cluster:
             )
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 300:
-            raise _error(response.status, data, response.headers.get("Retry-After", ""))
+            raise ApiError.read(response.status, data, response.headers.get("Retry-After", ""))
         answer: Manifest = json.loads(data)
         return answer
 
@@ -240,11 +240,3 @@ def _faults() -> Iterator[None]:
         yield
     except ClientError as error:
         raise ConnectionError(str(error) or type(error).__name__) from error
-
-
-def _error(status: int, data: bytes, retry_after: str) -> ApiError:
-    try:
-        message = json.loads(data)["message"]
-    except (ValueError, KeyError, TypeError):
-        message = data.decode(errors="replace")[:1000]
-    return ApiError(status, message, float(retry_after) if retry_after.isdecimal() else 0.0)

@@ -127,7 +127,9 @@ def pod(body: Body) -> PodFacts:
     state, last = container.get("state") or {}, container.get("lastState") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     waiting = state.get("waiting") or {}
-    failure = (status.get("reason"), status.get("message")) if status.get("phase") == "Failed" else ()
+    failed = status.get("phase") == "Failed"
+    failure = (status.get("reason") or "Failed", (status.get("message") or "").strip()) if failed else ()
+    creating = waiting.get("reason") in CREATING and not failed
     return PodFacts(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -135,7 +137,7 @@ def pod(body: Body) -> PodFacts:
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
         failure=": ".join(filter(None, failure)),
-        creating_since=scheduled.get("lastTransitionTime", "") if waiting.get("reason") in CREATING else "",
+        creating_since=scheduled.get("lastTransitionTime", "") if creating else "",
         unschedulable=scheduled.get("message", "") if scheduled.get("reason") == "Unschedulable" else "",
         waiting=waiting.get("reason", ""),
         waiting_message=waiting.get("message", ""),

@@ -4,10 +4,9 @@ Events are not watched: a cluster has more of them than of anything else, and ne
 They are read for a pod that hangs, ever more seldom the longer it hangs.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 
-from vllm_operator.api.observed import Manifest, PodFacts
+from vllm_operator.api.observed import Manifest, Observed, PodFacts
 from vllm_operator.controller.cluster import Cluster
 
 PATIENCE_SECONDS = 3.0
@@ -19,21 +18,24 @@ SELDOM_SECONDS = 60.0
 
 _REASONS = frozenset({"FailedAttachVolume", "FailedMount", "FailedMapVolume"})
 """k8s.io/kubernetes v1.36.3, pkg/kubelet/events/event.go."""
+_MOUNTED = frozenset({"FailedCreatePodSandBox", "Pulling", "Pulled", "Created", "Started"})
+"""What the kubelet does once it has all volumes: a failure before that has passed (pkg/kubelet/events)."""
 _VAGUE = "Unable to attach or mount volumes"
 """How the kubelet begins when it sums up what other Events say better (pkg/kubelet/volumemanager)."""
 
 
 async def look(
-    cluster: Cluster, namespace: str, pods: Iterable[PodFacts], now: datetime
+    cluster: Cluster, observed: Observed, record: str, now: datetime
 ) -> tuple[dict[str, str], float | None]:
-    """What Events say of pods that hang, by their names, and in how many seconds to look again.
+    """What Events say of a record's pods that hang, by their names, and in how many seconds to look again.
 
     Raises ApiError.
     """
-    creating = sorted((pod for pod in pods if pod.creating_since and not pod.deleting), key=lambda p: p.name)
+    pods = (pod for pod in observed.pods if pod.record == record and not pod.deleting)
+    creating = sorted((pod for pod in pods if pod.creating_since), key=lambda pod: pod.name)
     said = {}
     for pod in [pod for pod in creating if _age(pod, now) >= PATIENCE_SECONDS][:MOST_PODS]:
-        words = _words(await cluster.warnings(namespace, pod.uid))
+        words = _words(await cluster.events_about(observed.server.namespace, pod.uid))
         if words:
             said[pod.name] = words
     return said, min((_pause(_age(pod, now)) for pod in creating), default=None)
@@ -50,8 +52,9 @@ def _pause(age: float) -> float:
 
 
 def _words(events: list[Manifest]) -> str:
-    """The newest message about a volume; one that says which, if there is one."""
-    about = [event for event in events if event.get("reason") in _REASONS]
+    """The newest message about a volume that is still missed; one that says which, if there is one."""
+    mounted = max((_time(event) for event in events if event.get("reason") in _MOUNTED), default="")
+    about = [event for event in events if event.get("reason") in _REASONS and _time(event) > mounted]
     about.sort(key=lambda event: (not event["message"].startswith(_VAGUE), _time(event)))
     return str(about[-1]["message"]) if about else ""
 

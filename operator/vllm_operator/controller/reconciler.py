@@ -78,7 +78,7 @@ class Reconciler:
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
-        mount_failures, again = await mounts.look(self._cluster, key.namespace, seen.pods, now)
+        mount_failures, again = await mounts.look(self._cluster, seen, wanted.record, now)
         status = judge(
             replace(seen, mount_failures=mount_failures),
             record=wanted.record,

@@ -8,6 +8,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vllm_operator.api.observed import Child, ClaimFacts, Observed, PodFacts, Ref
@@ -112,13 +113,19 @@ class Store:
         entry = self.entry(key)
         if entry is None or entry.deleting:
             return None
-        server = VLLMServer.parse(json.loads(entry.body))
+        server = _parse(entry.body)
         claim = entry.given_claim
         if server.spec.cache.claim_name is None:
             found = entry.children.get(("PersistentVolumeClaim", names.claim(server)))
             claim = found if isinstance(found, ClaimFacts) else None
         pods = tuple(pod for _, pod in entry.pods.values())
         return Observed(server=server, children=dict(entry.children), claim=claim, pods=pods)
+
+
+@lru_cache(128)
+def _parse(body: bytes) -> VLLMServer:
+    # A reconcile looks at its server several times. To keep the models of all would take ten times the space.
+    return VLLMServer.parse(json.loads(body))
 
 
 def _key(kind: str, body: Body) -> Key | None:

@@ -1,7 +1,7 @@
 """A work queue of keys, after client-go's: no key twice, no key by two workers, back-off by key.
 
-Users' changes go before children's events, and those before resyncs, so that a backlog delays nobody
-who waits at a terminal.
+Users' changes go before new objects, those before children's events, and those before resyncs, so that a
+backlog delays nobody who waits at a terminal, not even that of a thousand servers created at once.
 """
 
 import asyncio
@@ -19,8 +19,9 @@ class Priority(IntEnum):
     """Who is served first."""
 
     USER = 0
-    CHILD = 1
-    RESYNC = 2
+    NEW = 1
+    CHILD = 2
+    RESYNC = 3
 
 
 K = TypeVar("K", bound=Hashable)

@@ -15,6 +15,7 @@ PORT = 8000
 DATA = "/data"
 HOME = "/home/vllm"
 CHAT_TEMPLATE = "/etc/vllm/chat-template.jinja"
+CHAT_TEMPLATE_VOLUME = "chat-template"
 
 
 def selector(name: str) -> dict[str, str]:

@@ -77,4 +77,10 @@ def _chat_template(spec: VLLMServerSpec) -> dict[str, str] | None:
         return None
     source = spec.model.chat_template.config_map_key_ref
     folder, _, file = names.CHAT_TEMPLATE.rpartition("/")
-    return {"config_map": source.name, "key": source.key, "folder": folder, "file": file}
+    return {
+        "volume": names.CHAT_TEMPLATE_VOLUME,
+        "config_map": source.name,
+        "key": source.key,
+        "folder": folder,
+        "file": file,
+    }

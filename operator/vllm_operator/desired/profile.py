@@ -97,12 +97,17 @@ def known() -> tuple[str, ...]:
     )
 
 
+def stem_of(family: str, version: str) -> str:
+    """Name of an engine's profile. Patch releases of vLLM share one."""
+    return f"{family}-{'.'.join(version.split('.')[:2])}"
+
+
 def find(family: str, version: str, device: str) -> Profile:
-    """The profile of an engine. Patch releases of vLLM share one.
+    """The profile of an engine.
 
     Raises StalledError(InvalidForEngine) when there is none.
     """
-    stem = f"{family}-{'.'.join(version.split('.')[:2])}"
+    stem = stem_of(family, version)
     if stem not in known():
         raise _invalid(f"spec.engine: no profile for {family} {version}; known are {', '.join(known())}")
     profile = _load(stem)

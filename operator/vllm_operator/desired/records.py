@@ -77,10 +77,10 @@ def _dump(spec: Model) -> dict[str, Any]:
 
 
 def _pinned(observed: Observed) -> Image | None:
-    """The default image as it was when this server first used it, unless a refresh was asked for since."""
+    """The default image as it was when this server first used it with the present `rollout.refresh`."""
     for record in reversed(observed.records):
         if record.refresh != observed.server.spec.rollout.refresh:
-            return None
+            continue
         if record.default_image is not None and record.default_engine is not None:
             return Image(record.default_image, record.default_engine)
     return None

@@ -24,7 +24,9 @@ def _template(name: str) -> Template:
 
 def render(name: str, **values: Any) -> Manifest:
     """Render one template of `desired/templates` to an object."""
+    # Metadata are most of a small object, and put in whole: going through YAML takes three times as long.
+    whole = {"metadata": values["metadata"]} if "metadata" in values else {}
     # The C loader: a Deployment takes 0.4 ms with it and 4 ms without.
-    manifest = yaml.load(_template(name).render(values), Loader=yaml.CSafeLoader)
+    manifest = yaml.load(_template(name).render(values | dict.fromkeys(whole)), Loader=yaml.CSafeLoader)
     assert isinstance(manifest, dict)  # noqa: S101 - every template is a mapping
-    return manifest
+    return manifest | whole

@@ -7,10 +7,12 @@ from typing import Any
 from vllm_operator.api.meta import API_VERSION
 from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref
 from vllm_operator.api.quantity import exact
+from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.vllmserver import KIND, VLLMServer
-from vllm_operator.desired import names, profile, records
+from vllm_operator.desired import names, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.pod import pod_template
+from vllm_operator.desired.profile import Profile, find, stem_of
 from vllm_operator.desired.records import Image, Inputs
 from vllm_operator.desired.render import render
 
@@ -39,8 +41,7 @@ def desired(observed: Observed, default: Image) -> Desired:
     """
     server = observed.server
     inputs = records.inputs(observed, default)
-    family, version = inputs.image.engine.split()
-    engine_profile = profile.find(family, version, server.spec.device)
+    engine_profile = _profile(server, inputs.image)
     name = names.record(server.name, inputs.digest)
     recorded = next((record for record in observed.records if record.name == name), None)
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, engine_profile)
@@ -70,9 +71,21 @@ def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, default
         return True
     if recorded.renderer == records.renderer():
         return False
-    family, version = inputs.image.engine.split()
-    template = pod_template(server, inputs, profile.find(family, version, server.spec.device))
+    template = pod_template(server, inputs, _profile(server, inputs.image))
     return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
+
+
+def _profile(server: VLLMServer, image: Image) -> Profile:
+    """The profile of the engine in an image. Raises StalledError(InvalidForEngine)."""
+    family, version = image.engine.split()
+    asked = server.spec.engine
+    if asked is not None and stem_of(asked.family, asked.version) != stem_of(family, version):
+        raise StalledError(
+            Reason.INVALID_FOR_ENGINE,
+            f"spec.engine: {image.image} holds {image.engine}, not {asked.family} {asked.version}; name an "
+            "image in spec.image, or remove spec.engine",
+        )
+    return find(family, version, server.spec.device)
 
 
 def basis(observed: Observed) -> Hashable:
@@ -208,8 +221,11 @@ def _pods_wanted(observed: Observed) -> int:
 
 
 def _surges(observed: Observed) -> bool:
-    """Whether a new pod may start beside an old one: only where both can mount the cache."""
+    """Whether a new pod may start beside an old one: only where both can mount the cache.
+
+    For a given claim that does not exist no old pod has to go: the new one could not start anyway.
+    """
     cache = observed.server.spec.cache
     if cache.claim_name is None:
         return "ReadWriteMany" in (cache.access_modes or ())
-    return observed.claim is not None and "ReadWriteMany" in observed.claim.access_modes
+    return observed.claim is None or "ReadWriteMany" in observed.claim.access_modes

@@ -2,22 +2,35 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from vllm_operator.api.observed import PodFacts
 from vllm_operator.api.reasons import Reason
 from vllm_operator.desired import names
 from vllm_operator.status.conditions import Verdict
+from vllm_operator.status.lastwords import ELSEWHERE, gist
 from vllm_operator.status.view import View
 
 IMAGE_PULL_REASONS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"}
+    {
+        *("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "ImageInspectError"),
+        *("RegistryUnavailable", "SignatureValidationFailed"),
+    }
 )
 """Reasons for which the kubelet keeps a container waiting for its image (k8s.io/kubernetes v1.36.3,
-pkg/kubelet/images/types.go)."""
+pkg/kubelet/images/types.go; k8s.io/cri-api v0.36.3, pkg/errors)."""
 NOT_CREATED_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 """Reasons for which the kubelet cannot make a container (pkg/kubelet/kuberuntime/kuberuntime_container.go,
 pkg/kubelet/container/sync_result.go)."""
 OOM_KILLED = "OOMKilled"
+
+_NOT_FOUND = (
+    re.compile(r'(?P<kind>secret|configmap) "(?P<name>[^"]+)" not found'),
+    re.compile(r"couldn't find key (?P<key>\S+) in (?P<kind>Secret|ConfigMap) [^/\s]+/(?P<name>\S+)"),
+)
+"""The kubelet's words (k8s.io/kubernetes v1.36.3, pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables).
+What only could not be read in time is told in others, and passes by itself."""
 
 
 def cache_unbound(view: View) -> Verdict | None:
@@ -30,7 +43,7 @@ def cache_unbound(view: View) -> Verdict | None:
         message = f"Claim {name} does not exist: create it, or name another in spec.cache.claimName"
     else:
         message = (
-            f"Claim {name} has no volume ({claim.phase}): {pod.unschedulable} "
+            f"Claim {name} has no volume ({claim.phase}): {_sentence(pod.unschedulable)} "
             f"See {view.kubectl(f'describe pvc {name}')}; spec.cache.storageClassName chooses another class"
         )
     return Verdict(False, Reason.CACHE_UNBOUND, message)
@@ -41,38 +54,73 @@ def image_pull_failed(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.waiting in IMAGE_PULL_REASONS)
     if pod is None:
         return None
-    message = f"{pod.waiting}: {pod.waiting_message}. Check spec.image and spec.imagePullSecrets"
+    describe = view.kubectl(f"describe pod {pod.name}")
+    message = (
+        f"{pod.waiting}: {_sentence(pod.waiting_message)} Check spec.image and spec.imagePullSecrets. "
+        f"See {describe}"
+    )
     return Verdict(False, Reason.IMAGE_PULL_FAILED, message)
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """A Secret or ConfigMap that the kubelet did not find; with `key`, the object is there and lacks it."""
+
+    kind: str
+    name: str
+    key: str | None
+
+
+def _missing(pod: PodFacts) -> _Missing | None:
+    found = next(filter(None, (pattern.fullmatch(pod.waiting_message) for pattern in _NOT_FOUND)), None)
+    if pod.waiting != "CreateContainerConfigError" or found is None:
+        return None
+    return _Missing(found["kind"].lower(), found["name"], found.groupdict().get("key"))
+
+
+def _remedy(view: View, missing: _Missing) -> str:
+    """Which field names what is missing, and the line that makes it."""
+    field, key = next(
+        (
+            (field, key)
+            for kind, field, name, key in _references(view)
+            if (kind, name) == (missing.kind, missing.name) and missing.key in (None, key)
+        ),
+        ("the pod's environment", missing.key or "KEY"),
+    )
+    if missing.key is None:
+        kind = "secret generic" if missing.kind == "secret" else missing.kind
+        line = view.kubectl(f"create {kind} {missing.name} --from-literal={key}=...")
+    else:
+        data = "stringData" if missing.kind == "secret" else "data"
+        body = f'{{"{data}":{{"{key}":"..."}}}}'
+        line = view.kubectl(f"patch {missing.kind} {missing.name} --type=merge -p '{body}'")
+    return f"Make what {field} names ({line}), or correct the field"
+
+
+def _references(view: View) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, path of the field, name and key of all from which the container's environment is filled."""
+    spec = view.server.spec
+    token = spec.model.token_secret_ref
+    if token is not None:
+        yield "secret", "spec.model.tokenSecretRef", token.name, token.key
+    for index, variable in enumerate(spec.extra_env or ()):
+        source, path = variable.value_from, f"spec.extraEnv[{index}].valueFrom"
+        if source and source.secret_key_ref:
+            yield "secret", f"{path}.secretKeyRef", source.secret_key_ref.name, source.secret_key_ref.key
+        if source and source.config_map_key_ref:
+            reference = source.config_map_key_ref
+            yield "configmap", f"{path}.configMapKeyRef", reference.name, reference.key
 
 
 def secret_not_found(view: View) -> Verdict | None:
     """The kubelet misses a Secret, or a key of one."""
-    pod = view.first(
-        lambda pod: (
-            pod.waiting == "CreateContainerConfigError"
-            and re.search(r"\bsecrets?\b", pod.waiting_message, re.IGNORECASE)
-        )
-    )
-    if pod is None:
-        return None
-    path, name, key = next(
-        ((path, name, key) for path, name, key in _secrets(view) if name in pod.waiting_message),
-        ("spec.extraEnv", "NAME", "KEY"),
-    )
-    create = view.kubectl(f"create secret generic {name} --from-literal={key}=...")
-    message = f"{pod.waiting_message}. Make what {path} names ({create}), or correct the field"
-    return Verdict(False, Reason.SECRET_NOT_FOUND, message)
-
-
-def _secrets(view: View) -> Iterator[tuple[str, str, str]]:
-    """Path of the field, name and key of each Secret that a container of the server is given."""
-    spec = view.server.spec
-    if spec.model.token_secret_ref is not None:
-        yield "spec.model.tokenSecretRef", spec.model.token_secret_ref.name, spec.model.token_secret_ref.key
-    for index, variable in enumerate(spec.extra_env or ()):
-        source = variable.value_from and variable.value_from.secret_key_ref
-        if source:
-            yield f"spec.extraEnv[{index}].valueFrom.secretKeyRef", source.name, source.key
+    for pod in view.pods():
+        missing = _missing(pod)
+        if missing is not None and missing.kind == "secret":
+            message = f"{_sentence(pod.waiting_message)} {_remedy(view, missing)}"
+            return Verdict(False, Reason.SECRET_NOT_FOUND, message)
+    return None
 
 
 def container_not_created(view: View) -> Verdict | None:
@@ -80,26 +128,34 @@ def container_not_created(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.waiting in NOT_CREATED_REASONS)
     if pod is None:
         return None
-    describe = view.kubectl(f"describe pod {pod.name}")
-    message = (
-        f"{pod.waiting}: {pod.waiting_message}. Make what is missing, or change the spec. See {describe}"
-    )
+    missing, describe = _missing(pod), view.kubectl(f"describe pod {pod.name}")
+    remedy = _remedy(view, missing) if missing else f"Change the spec so that it can be made. See {describe}"
+    message = f"{pod.waiting}: {_sentence(pod.waiting_message)} {remedy}"
     return Verdict(False, Reason.CONTAINER_NOT_CREATED, message)
 
 
 def mount_failed(view: View) -> Verdict | None:
     """The container waits for a volume, and Events say that it cannot be mounted."""
-    pod = view.first(lambda pod: pod.creating_since and pod.name in view.observed.mount_failures)
+    pod = view.first(lambda pod: pod.name in view.observed.mount_failures)
     if pod is None:
         return None
     words = view.observed.mount_failures[pod.name]
     template = view.server.spec.model.chat_template
-    where = f"claim {names.claim(view.server)}"
-    if template is not None:
-        where += f" and ConfigMap {template.config_map_key_ref.name} (spec.model.chatTemplate)"
-    describe = view.kubectl(f"describe pod {pod.name}")
-    message = f"{words}. The pod needs {where}: make what is missing, or correct the field. See {describe}"
-    return Verdict(False, Reason.MOUNT_FAILED, message)
+    if template is not None and f'"{names.CHAT_TEMPLATE_VOLUME}"' in words:
+        source = template.config_map_key_ref
+        make = view.kubectl(
+            f"create configmap {source.name} --from-file={source.key}=FILE --dry-run=client -o yaml"
+        )
+        apply = view.kubectl("apply --server-side -f -")
+        remedy = (
+            f"Make what spec.model.chatTemplate names ({make[:-1]} | {apply[1:]}), or name another ConfigMap"
+        )
+    else:
+        remedy = (
+            f"Mend claim {names.claim(view.server)} or its volume. "
+            f"See {view.kubectl(f'describe pod {pod.name}')}"
+        )
+    return Verdict(False, Reason.MOUNT_FAILED, f"{_sentence(words)} {remedy}")
 
 
 def out_of_memory(view: View) -> Verdict | None:
@@ -111,7 +167,8 @@ def out_of_memory(view: View) -> Verdict | None:
     of = f"its limit of {limit}" if limit else "what the node has"
     message = (
         f"The container of pod {pod.name} used more memory than {of}. Raise spec.resources.limits.memory, or "
-        "lower spec.cpu.kvCache, spec.engineArgs.maxModelLen or maxNumSeqs; spec.shmSize counts too"
+        "lower spec.cpu.kvCache, spec.engineArgs.maxModelLen or maxNumSeqs; spec.shmSize counts too. "
+        f"How far it came: {view.kubectl(f'logs {pod.name} --previous')}"
     )
     return Verdict(False, Reason.OUT_OF_MEMORY, message)
 
@@ -124,9 +181,12 @@ def crash_looping(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.exit_code is not None and not pod.ready)
     if pod is None:
         return None
-    logs = view.kubectl(f"logs {pod.name} --previous")
-    words = pod.last_words.strip() or "no last words"
-    message = f"Container ended with exit code {pod.exit_code}: {words}. See {logs}"
+    words = gist(pod.last_words)
+    # The engine's own words stand above those of the front, and are more than the kubelet keeps.
+    search = " | grep Error:" if ELSEWHERE in words else ""
+    logs = view.kubectl(f"logs {pod.name} --previous{search}")
+    words = _sentence(words) or "no last words."
+    message = f"Container ended with exit code {pod.exit_code}: {words} See {logs}"
     return Verdict(False, Reason.CRASH_LOOPING, message)
 
 
@@ -136,10 +196,11 @@ def evicted(view: View) -> Verdict | None:
     if not failed or view.first(lambda pod: pod.started_at or pod.exit_code is not None):
         return None
     waiting = view.first(lambda pod: pod.unschedulable)
-    then = f" No node takes the next one: {waiting.unschedulable}" if waiting else ""
+    then = f" No node takes the next one: {_sentence(waiting.unschedulable)}" if waiting else ""
     message = (
-        f"Pod {failed[-1].name} was ended by its node: {failed[-1].failure}{then} Ask for what the pod needs "
-        "in spec.resources.requests (memory, ephemeral-storage), or free the node"
+        f"Its node has ended pod {failed[-1].name}, or not taken it: {_sentence(failed[-1].failure)}{then} "
+        "Ask for what the pod needs in spec.resources.requests (memory, ephemeral-storage), or free the "
+        f"node. See {view.kubectl(f'describe pod {failed[-1].name}')}"
     )
     return Verdict(False, Reason.EVICTED, message)
 
@@ -149,7 +210,10 @@ def unschedulable(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.unschedulable)
     if pod is None:
         return None
-    message = f"{pod.unschedulable} Free resources, add nodes, or ask for less in spec.resources"
+    message = (
+        f"{_sentence(pod.unschedulable)} Free resources, add nodes, or ask for less in spec.resources. "
+        "See `kubectl describe nodes`"
+    )
     return Verdict(False, Reason.UNSCHEDULABLE, message)
 
 
@@ -170,6 +234,12 @@ def warming_up(view: View) -> Verdict | None:
         f"(spec.warmup.timeoutSeconds). See {view.kubectl(f'logs -f {pod.name}')}"
     )
     return Verdict(False, Reason.WARMING_UP, message)
+
+
+def _sentence(words: str) -> str:
+    """Another's words, so that ours can follow."""
+    words = words.strip()
+    return words if not words or words.endswith((".", "!", "?")) else f"{words}."
 
 
 def _later(start: str, seconds: int) -> str:

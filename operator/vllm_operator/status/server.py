@@ -49,9 +49,14 @@ def serving(view: View) -> Verdict | None:
 
 def pods_refused(view: View) -> Verdict | None:
     """The API server refuses the pods: a quota, an admission policy, Pod Security."""
-    if view.deployment is None or not view.deployment.failure:
+    deployment = view.deployment
+    if deployment is None or not deployment.failure or not deployment.observed():
         return None
-    message = f"Pods are refused: {view.deployment.failure}. Lift the limit that it names, or change the spec"
+    again = view.kubectl(f"rollout restart deployment/{names.deployment(view.server.name)}")
+    message = (
+        f"Pods are refused: {deployment.failure}. Mend what it names, or change the spec. They are tried "
+        f"again ever more seldom; at once: {again}"
+    )
     return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
 
 
@@ -99,9 +104,12 @@ def _overdue(view: View, verdict: Verdict) -> Verdict:
     deployment = view.deployment
     if verdict.ready or deployment is None or deployment.progressing != PROGRESS_DEADLINE_EXCEEDED:
         return verdict
+    # The Deployment may speak of the revision before, which an edit has just replaced.
+    if deployment.record != view.record or not deployment.observed():
+        return verdict
     message = (
-        "No pod of this revision became ready before spec.rollout.progressDeadlineSeconds. "
-        f"{verdict.reason}: {verdict.message}"
+        "The rollout has made no progress for spec.rollout.progressDeadlineSeconds. Mend the cause, or go "
+        f"back to the spec as it was. {verdict.reason}: {verdict.message}"
     )
     return Verdict(False, Reason.ROLLOUT_FAILED, message, stalled=True)
 
@@ -110,7 +118,8 @@ def _paused(view: View, verdict: Verdict) -> Verdict:
     """What is ready stays so, and nothing will be changed."""
     if not (verdict.ready and view.server.spec.paused):
         return verdict
-    return replace(verdict, reason=Reason.PAUSED, message=f"{verdict.message}. spec.paused is true")
+    message = f"{verdict.message}. spec.paused is true: nothing is changed. Resume: {view.resume()}"
+    return replace(verdict, reason=Reason.PAUSED, message=message)
 
 
 def availability(observed: Observed, readiness: Verdict) -> Verdict:

@@ -46,5 +46,11 @@ class View:
         """A kubectl line in the server's namespace, in backquotes."""
         return f"`kubectl -n {self.server.namespace} {words}`"
 
+    def resume(self) -> str:
+        """The line that ends a pause, in backquotes."""
+        return self.kubectl(
+            f'patch vllm {self.server.name} --type=merge -p \'{{"spec":{{"paused":false}}}}\''
+        )
+
 
 Check = Callable[[View], Verdict | None]

@@ -1,0 +1,124 @@
+"""`rollout.refresh` takes what the present operator would make; `refreshAvailable` says if there is any."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.unit.things import DEFAULT, kinds, observed, record_of, server
+from vllm_operator.api.observed import RecordFacts
+from vllm_operator.desired.records import Image, pack, renderer
+from vllm_operator.desired.server import Desired, desired
+
+NEWER = Image("registry.example/newer:v2", "vllm 0.32")
+OWN = {"image": "own:1", "engine": {"family": "vllm", "version": "0.32"}}
+OLD_TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "old"}]}}
+
+
+def refreshed(to: str | None, **spec: Any) -> dict[str, Any]:
+    return spec | ({"rollout": {"refresh": to}} if to is not None else {})
+
+
+def made(spec: dict[str, Any], *records: RecordFacts, default: Image = DEFAULT) -> Desired:
+    return desired(observed(server(spec), *records), default)
+
+
+def kept(of: Desired) -> RecordFacts:
+    """The record of what was made, known to the operator that comes next."""
+    return record_of(kinds(of.manifests)["ControllerRevision"])
+
+
+def template(of: Desired) -> Any:
+    return kinds(of.manifests)["Deployment"]["spec"]["template"]
+
+
+def by_an_older_operator(of: RecordFacts, **facts: Any) -> RecordFacts:
+    return replace(of, renderer="older", **facts)
+
+
+def test_a_refresh_takes_the_present_template_and_default_image() -> None:
+    first = made(refreshed("a"))
+    old = by_an_older_operator(kept(first), content=pack(OLD_TEMPLATE))
+    assert template(made(refreshed("a"), old, default=NEWER)) == OLD_TEMPLATE
+    taken = made(refreshed("b"), old, default=NEWER)
+    assert taken.image == NEWER.image
+    assert taken.record != first.record
+    assert template(taken) == template(made(refreshed("b"), default=NEWER))
+    assert not taken.refresh_available
+
+
+@pytest.mark.parametrize(("one", "other"), [(None, "1"), ("1", None), ("1", "2")])
+def test_any_change_of_it_is_one(one: str | None, other: str | None) -> None:
+    old = kept(made(refreshed(one)))
+    assert made(refreshed(one), old, default=NEWER).image == DEFAULT.image
+    assert made(refreshed(other), old, default=NEWER).image == NEWER.image
+
+
+def test_going_back_while_the_old_record_is_there_gives_the_old_revision() -> None:
+    """A commit that is reverted before its rollout is through."""
+    first = made(refreshed("a"))
+    old = by_an_older_operator(kept(first), content=pack(OLD_TEMPLATE))
+    second = record_of(kinds(made(refreshed("b"), old, default=NEWER).manifests)["ControllerRevision"])
+    assert second.revision == 2
+    back = made(refreshed("a"), old, second, default=NEWER)
+    assert (back.record, back.image) == (first.record, DEFAULT.image)
+    assert template(back) == OLD_TEMPLATE
+    # Once the new revision serves, the old record is pruned: then going back is one more change.
+    assert made(refreshed("a"), second, default=NEWER).image == NEWER.image
+
+
+def test_other_edits_keep_the_pin() -> None:
+    first = kept(made(refreshed("a")))
+    edited = made(refreshed("a", engineArgs={"seed": 1}), first, default=NEWER)
+    assert (edited.image, edited.refresh_available) == (DEFAULT.image, False)
+    second = kept(edited)
+    assert made(refreshed("a", engineArgs={"seed": 2}), first, second, default=NEWER).image == DEFAULT.image
+
+
+def test_a_refresh_with_another_edit_is_still_one() -> None:
+    first = kept(made(refreshed("a")))
+    assert made(refreshed("b", engineArgs={"seed": 1}), first, default=NEWER).image == NEWER.image
+
+
+def test_the_pin_outlives_an_image_of_ones_own_while_its_record_does() -> None:
+    first = kept(made({}))
+    own = record_of(kinds(made(OWN, first).manifests)["ControllerRevision"])
+    assert made({}, first, own, default=NEWER).image == DEFAULT.image
+    assert made({}, own, default=NEWER).image == NEWER.image
+
+
+def available(*, default: Image = DEFAULT, spec: dict[str, Any] | None = None, **facts: Any) -> bool:
+    """What is said of a server whose record differs from one of the present operator by some facts."""
+    known = replace(kept(made(spec or {})), **facts)
+    return made(spec or {}, known, default=default).refresh_available
+
+
+def test_nothing_is_available_of_what_was_just_made() -> None:
+    assert not made({}).refresh_available
+    assert not available()
+
+
+def test_another_default_image_is_available() -> None:
+    assert available(default=NEWER)
+    assert available(default=Image(DEFAULT.image, "vllm 0.32.1"))
+    assert not available(default=NEWER, spec=OWN)
+
+
+def test_another_operator_that_would_make_the_same_has_nothing_to_offer() -> None:
+    assert not available(renderer="older")
+
+
+def test_another_operator_that_would_make_another_template_has() -> None:
+    assert available(renderer="older", content=pack(OLD_TEMPLATE))
+    assert available(renderer="older", content=pack(OLD_TEMPLATE), spec=OWN)
+
+
+def test_what_this_very_operator_has_rendered_is_not_rendered_again() -> None:
+    assert not available(renderer=renderer(), content=pack(OLD_TEMPLATE))
+
+
+def test_a_record_bears_its_refresh_and_its_renderer() -> None:
+    written = kinds(made(refreshed("a")).manifests)["ControllerRevision"]["data"]
+    assert written["renderer"] == renderer()
+    assert written["inputs"]["spec"]["rollout"] == {"refresh": "a"}
+    assert "rollout" not in kinds(made({}).manifests)["ControllerRevision"]["data"]["inputs"]["spec"]
