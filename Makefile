@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-podscripts test-cluster test-vllm \
-	demo bench kind-up kind-down clean
+	demo bench bench-takeover kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ test-podscripts: setup ## The programs that run inside pods, as processes agains
 	$(PYTEST) tests/podscripts
 
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
-	$(PYTEST) tests/cluster $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
+	$(PYTEST) tests/cluster tests/campaign $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
 
 test: lint type verify test-unit test-podscripts test-cluster ## All checks and tests, as CI runs them
 
@@ -64,6 +64,9 @@ demo: setup tools ## Servers on CPUs and on Gaudi from apply to Ready, and mista
 
 bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memory, restart; SERVERS=N takes N
 	$(BIN)/python -m tests.bench $(if $(SERVERS),--servers $(SERVERS))
+
+bench-takeover: setup tools ## Two operators: requests and CPU at rest, and how soon the standby has the Lease
+	$(BIN)/python -m tests.bench.takeover
 
 kind-up: ## A kind cluster for the cluster tests (needs Docker and kind; untried here)
 	kind create cluster --config tests/kind.yaml --kubeconfig .tools/kind.kubeconfig

@@ -28,6 +28,7 @@ class Settings:
     """How the operator works.
 
     `namespaces` empty means all of the cluster. `workers` servers are reconciled at the same time.
+    `lease_namespace` empty means the operator's own.
     """
 
     namespaces: tuple[str, ...] = ()
@@ -37,6 +38,7 @@ class Settings:
     workers: int = 4
     read_logs: bool = True
     """Whether the last lines of logs may be read, to tell how far a start has come."""
+    lease_namespace: str = ""
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -58,6 +60,8 @@ class Settings:
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
             workers=_number(environment, "VLLM_OPERATOR_WORKERS", 4, 1, 256),
             read_logs=_truth(environment, "VLLM_OPERATOR_READ_LOGS", default=True),
+            lease_namespace=environment.get("VLLM_OPERATOR_LEASE_NAMESPACE")
+            or environment.get("POD_NAMESPACE", ""),
         )
 
 

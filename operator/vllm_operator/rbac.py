@@ -7,6 +7,7 @@ rules: a missing verb fails a test, and so does one that is never used.
 from typing import Any
 
 from vllm_operator.api.meta import GROUP
+from vllm_operator.desired.names import FIELD_MANAGER
 
 # The API server asks for `create` beside `patch` when an apply creates the object.
 _CHILD = ("create", "get", "list", "patch", "watch")
@@ -35,4 +36,14 @@ def policy_rules() -> list[dict[str, Any]]:
     return [
         {"apiGroups": [group], "resources": [resource], "verbs": sorted(verbs)}
         for group, resource, verbs in _RULES
+    ]
+
+
+def lease_rules() -> list[dict[str, Any]]:
+    """The rules of a Role in the operator's own namespace, for its Lease alone."""
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    return [
+        # A request to create names no object that a rule could be bound to.
+        {**leases, "verbs": ["create"]},
+        {**leases, "resourceNames": [FIELD_MANAGER], "verbs": ["get", "update", "watch"]},
     ]

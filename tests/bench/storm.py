@@ -15,6 +15,7 @@ from tests.bench.result import Result
 from tests.harness.audit import Request
 
 REST_SECONDS = 60.0
+MOST_BYTES, MOST_BYTES_A_SERVER = 90e6, 20e3
 
 
 def storm(arena: Arena, history: History, result: Result) -> dict[str, float]:
@@ -62,6 +63,7 @@ def storm(arena: Arena, history: History, result: Result) -> dict[str, float]:
     }
     result.add("Storm", figures)
     result.add("Edits of other servers during the storm", reactions(arena, requests))
+    result.demand(_check_memory("after the storm", memory, everyone))
     _count(arena, history, own, told, result)
     return rates
 
@@ -127,17 +129,24 @@ def restart(arena: Arena, result: Result) -> None:
     requests = arena.audit.requests(arena.operator.user, since=mark, leases=False)
     writes = counts.writes(requests, arena.operator.user)
     alone = result.figures["Storm"]["CPU from start to quiet without servers, s"]
+    memory, everyone = resident_bytes(arena.operator.pid), len(arena.names) + len(arena.edited)
     figures = {
         "writes": len(writes),
         "CPU until quiet, s": used,
-        "CPU until quiet, ms per server": (used - alone) / (len(arena.names) + len(arena.edited)) * 1000,
+        "CPU until quiet, ms per server": (used - alone) / everyone * 1000,
         "s until quiet (at least 2)": took,
-        "memory, MB": resident_bytes(arena.operator.pid) / 1e6,
+        "memory, MB": memory / 1e6,
         "requests but watches": counts.table(each for each in requests if each.verb != "watch"),
     }
     result.add("Restart", figures)
     result.demand([f"restart: {kind}: {count}" for kind, count in counts.table(writes).items()])
     result.demand(counts.check_reads(requests))
+    result.demand(_check_memory("after a restart", memory, everyone))
+
+
+def _check_memory(when: str, used: int, servers: int) -> list[str]:
+    most = MOST_BYTES + MOST_BYTES_A_SERVER * servers
+    return [f"{when}: {used / 1e6:.0f} MB of memory, not {most / 1e6:.0f}"] if used > most else []
 
 
 def _first_ready(versions: list[Version]) -> float:

@@ -50,8 +50,18 @@ PROMISED_VARIABLES = (
     "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT",
     "TRANSFORMERS_OFFLINE", "HOME", "QUANT_CONFIG", "VLLM_API_KEY",
     "VLLM_HOST_IP", "VLLM_PORT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_CPU_OMP_THREADS_BIND", "OMP_NUM_THREADS",
+    "HABANA_VISIBLE_DEVICES", "HABANA_VISIBLE_MODULES", "PT_HPU_ENABLE_LAZY_COLLECTIVES",
+    "PT_HPU_RECIPE_CACHE_CONFIG", "VLLM_SKIP_WARMUP", "VLLM_BUCKETING_STRATEGY", "VLLM_DEVELOPER_MODE",
+    "VLLM_PROMPT_BS_BUCKET_MIN", "VLLM_PROMPT_BS_BUCKET_STEP", "VLLM_PROMPT_BS_BUCKET_MAX",
+    "VLLM_PROMPT_QUERY_BUCKET_MIN", "VLLM_PROMPT_QUERY_BUCKET_STEP", "VLLM_PROMPT_QUERY_BUCKET_MAX",
+    "VLLM_PROMPT_CTX_BUCKET_MIN", "VLLM_PROMPT_CTX_BUCKET_STEP", "VLLM_PROMPT_CTX_BUCKET_MAX",
+    "VLLM_DECODE_BS_BUCKET_MIN", "VLLM_DECODE_BS_BUCKET_STEP", "VLLM_DECODE_BS_BUCKET_MAX",
+    "VLLM_DECODE_BLOCK_BUCKET_MIN", "VLLM_DECODE_BLOCK_BUCKET_STEP", "VLLM_DECODE_BLOCK_BUCKET_MAX",
 )  # fmt: skip
 """Variables that have a field, or would undo what a field says."""
+
+FREE_ON_GAUDI = ("PT_HPU_LAZY_MODE", "PT_HPU_LAZY_ACC_PAR_MODE", "VLLM_GRAPH_RESERVED_MEM")
+"""Variables of Gaudi that no field stands for."""
 
 NULS = ("\x00", "a\x00b")
 
@@ -89,7 +99,7 @@ def extra_env() -> Iterator[Case]:
     )
     for name in dict.fromkeys((*PROMISED_VARIABLES, *OWNED_VARIABLES)):
         yield refuse(f"variable {name}", {f"{path}.0.name": name}, f"{path}.0.name", rule=OWNED_VARIABLE)
-    for name in ("home", "HF_TOKENS", "XHOME", "VLLM_LOGGING_LEVEL", "HF_HUB_DISABLE_XET"):
+    for name in ("home", "HF_TOKENS", "XHOME", "VLLM_LOGGING_LEVEL", "HF_HUB_DISABLE_XET", *FREE_ON_GAUDI):
         yield accept(f"variable {name}", {f"{path}.0.name": name}, rule=OWNED_VARIABLE)
     source = {"fieldRef": {"fieldPath": "status.podIP"}}
     both = {f"{path}.0": {"name": "A", "value": "", "valueFrom": source}}

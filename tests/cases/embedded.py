@@ -26,7 +26,9 @@ def _node(path: str, schema: Schema, value: Any) -> Iterator[Case]:
         key = next(iter(value))
         yield from _node(f"{path}.{key}", schema["additionalProperties"], value[key])
     elif schema["type"] == "array":
-        yield from lists(path, lambda _: value[0], schema["maxItems"])
+        # The first key of a list-map; any other field of an item may repeat.
+        key, *_ = schema.get("x-kubernetes-list-map-keys", ("",))
+        yield from lists(path, lambda n: value[0] | {key: f"k{n}"} if key else value[0], schema["maxItems"])
         yield from _node(f"{path}.0", schema["items"], value[0])
     elif schema["type"] == "integer":
         yield from bounds(path, schema["minimum"], schema["maximum"])

@@ -179,5 +179,6 @@ def engine_args() -> Iterator[Case]:
     yield from truths(f"{args}.enforceEager")
     kinds, bad = ("auto", "fp8_e5m2"), ("FP8", "fp8-e5m2", "-q", "fp8\n", "fp8 x")
     yield from words(f"{args}.kvCacheDtype", longest=64, good=kinds, bad=bad)
-    yield from bounds("spec.tensorParallelSize", 1, 64)
-    yield refuse("half a rank", {"spec.tensorParallelSize": 1.5}, "spec.tensorParallelSize")
+    for ranks in ("spec.tensorParallelSize", "spec.pipelineParallelSize"):
+        yield from bounds(ranks, 1, 64)
+        yield refuse(f"{ranks}: half a rank", {ranks: 1.5}, ranks)

@@ -132,6 +132,11 @@ def apart() -> Iterator[Case]:
 
 
 def placement() -> Iterator[Case]:
+    path = "spec.topologySpreadConstraints"
+    one = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+    repeated = {path: [one, one | {"topologyKey": "rack"}, one | {"maxSkew": 2}]}
+    yield refuse("a spread repeats", repeated, path, covers=[(path, "x-kubernetes-list-type")])
+    yield accept("spreads differ", {path: [one, one | {"whenUnsatisfiable": "DoNotSchedule"}]})
     for field in ("priorityClassName", "serviceAccountName"):
         yield from optional(f"spec.{field}")
         yield from object_names(f"spec.{field}")

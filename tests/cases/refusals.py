@@ -17,6 +17,7 @@ from tests.cases.builders import (
     words,
 )
 from tests.cases.container import cpu, extra_args, extra_env, resources
+from tests.cases.gaudi import devices, gaudi, warmup
 from tests.cases.model import chat_template, engine, engine_args, hub, model, names, served_names
 from tests.cases.placement import annotations, apart, labels, placement, proxy
 from tests.cases.rules import (
@@ -81,8 +82,9 @@ def small() -> Iterator[Case]:
     yield from choices("spec.service.type", "ClusterIP", "NodePort", "LoadBalancer")
     yield refuse("service ExternalName", {"spec.service.type": "ExternalName"}, "spec.service.type")
     yield from optional("spec.service.type")
-    yield from truths("spec.paused")
-    yield from optional("spec.paused")
+    for field in ("spec.paused", "spec.prefetch"):
+        yield from truths(field)
+        yield from optional(field)
     yield from bounds("spec.warmup.timeoutSeconds", 60, 604800)
     yield from quantities("spec.shmSize", zero=True)
 
@@ -126,10 +128,16 @@ def shape() -> Iterator[Case]:
         "spec.model.tokenSecretRef", "spec.model.trustRemoteCode", "spec.image", "spec.imagePullPolicy"
     )
     yield from optional(
-        "spec.imagePullSecrets", "spec.tensorParallelSize", "spec.engineArgs", "spec.extraArgs"
+        "spec.imagePullSecrets", "spec.tensorParallelSize", "spec.pipelineParallelSize", "spec.engineArgs"
     )
     yield from optional(
-        "spec.extraEnv", "spec.cpu", "spec.replicas", "spec.service", "spec.warmup", "spec.resources"
+        "spec.extraArgs",
+        "spec.extraEnv",
+        "spec.cpu",
+        "spec.replicas",
+        "spec.service",
+        "spec.warmup",
+        "spec.resources",
     )
     yield from optional(
         "spec.shmSize", "spec.resources.limits", "spec.resources.requests", "spec.service.port"
@@ -205,6 +213,6 @@ def transitions() -> Iterator[Case]:
 REFUSALS = table(
     names(), model(), served_names(), engine(), engine_args(), extra_args(), extra_env(), cpu(), cache(),
     resources(), small(), rollout(), hub(), chat_template(), labels(), annotations(),
-    placement(), apart(), proxy(), shape(), transitions(),
+    placement(), apart(), proxy(), shape(), transitions(), devices(), gaudi(), warmup(),
 )  # fmt: skip
 """Every case by its name."""

@@ -34,6 +34,13 @@ QUALIFIED = "a key is a name of at most 63"
 RESERVED_LABEL = "others set these keys, leave them out: app.kubernetes.io/component"
 RESERVED_ANNOTATION = "others set these keys, leave them out: kubectl.kubernetes.io/restartedAt"
 TOGETHER = "replicas on different nodes cannot share"
+FAMILY = "engine.family is vllm-gaudi on Gaudi"
+CARDS = "tensorParallelSize times pipelineParallelSize must be"
+OF_CPUS = "cpu has an effect only with device: cpu"
+OF_GAUDI = "gaudi, warmup.skip, warmup.strategy, warmup.buckets"
+BUCKETS = "buckets have an effect only with strategy"
+RECIPES = "warmup.recipeCache needs a cache that one node writes to"
+RECIPES_SIZE = "size must be at least 1Mi"
 
 
 def object_names(path: str) -> Iterator[Case]:

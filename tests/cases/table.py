@@ -126,7 +126,35 @@ FULL: Body = {
         },
     },
 }
-"""A VLLMServer in which every field has a value."""
+"""A VLLMServer on CPUs in which every field has a value."""
+
+RANGE = {"min": 1, "step": 2, "max": 8}
+ON_GAUDI: Change = {
+    "spec.device": "gaudi",
+    "spec.engine": {"family": "vllm-gaudi", "version": "0.26"},
+    "spec.cpu": REMOVED,
+    "spec.gaudi": {
+        "generation": "g3",
+        "hugepages2Mi": "2Gi",
+        "runtimeClassName": "habana",
+        "sysNice": True,
+        "lazyCollectives": True,
+    },
+    "spec.warmup": {
+        "timeoutSeconds": 7200,
+        "skip": False,
+        "strategy": "lin",
+        "buckets": {
+            "promptBatchSize": RANGE,
+            "promptQuery": RANGE,
+            "promptContext": RANGE,
+            "decodeBatchSize": RANGE,
+            "decodeBlocks": RANGE,
+        },
+        "recipeCache": {"enabled": True, "size": "4Gi"},
+    },
+}
+"""What makes FULL a server on Gaudi in which every field has a value that may have one there."""
 
 
 @dataclass(frozen=True)
@@ -153,8 +181,7 @@ class Case:
 
 def changed(change: Change) -> Body:
     """FULL with a change."""
-    # Not a deepcopy: that would keep parts shared that stand in several places, and change them all.
-    body: Body = json.loads(json.dumps(FULL))
+    body: Body = _copy(FULL)
     for dotted, value in change.items():
         *parents, last = dotted.split(".")
         node: Any = body
@@ -164,8 +191,13 @@ def changed(change: Change) -> Body:
         if value is REMOVED:
             del node[key]
         else:
-            node[key] = value
+            node[key] = _copy(value)
     return body
+
+
+def _copy(value: Any) -> Any:
+    # Not a deepcopy: that would keep parts shared that stand in several places, and change them all.
+    return json.loads(json.dumps(value))
 
 
 def example_key(path: str) -> str:

@@ -180,6 +180,16 @@ def shown(requests: Iterable[Request]) -> list[str]:
     return [f"{each.verb} {each.uri} -> {each.code}" for each in requests]
 
 
+def written(audit: Audit, operator: OperatorProcess, since: int) -> list[str]:
+    """Return the operator's writes in a readable form, but for renewals of its own Lease."""
+    own = ("update", "leases", operator.system, MANAGER)
+    return shown(
+        each
+        for each in audit.writes(operator.user, since=since, leases=True)
+        if (each.verb, each.resource, each.namespace, each.name) != own
+    )
+
+
 def refused(
     audit: Audit, operator: OperatorProcess, namespace: str | None = None, since: int = 0
 ) -> list[str]:

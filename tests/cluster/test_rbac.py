@@ -4,7 +4,7 @@ from tests.cluster import support
 from tests.harness import manifests
 from tests.harness.api import Api
 from tests.harness.audit import Audit
-from tests.harness.operator import Cluster, OperatorProcess, policy_rules
+from tests.harness.operator import Cluster, OperatorProcess, shipped_rbac
 
 Right = tuple[str, str, str]
 
@@ -13,7 +13,7 @@ def shipped() -> set[Right]:
     """Return every right as (group, resource with subresource, verb)."""
     return {
         (group, resource, verb)
-        for rule in policy_rules()
+        for rule in shipped_rbac().policy_rules() + shipped_rbac().lease_rules()
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -70,14 +70,17 @@ def test_every_right_is_used_and_none_is_missing(
             message="a look at a log",
         )
         support.wait_at_rest(audit, operator, namespace)
+        with OperatorProcess(cluster, [namespace]) as standby:
+            assert standby.stop() == 0
         # A watch is in the log only once it has ended.
         assert operator.stop() == 0
-        api.wait_for(
-            lambda: any(each.verb == "watch" for each in audit.requests(operator.user)),
-            message="ended watches",
-        )
-        requests = audit.requests(operator.user)
-        assert support.refused(audit, operator) == []
+        for user in (operator.user, standby.user):
+            api.wait_for(
+                lambda user=user: any(each.verb == "watch" for each in audit.requests(user)),  # type: ignore[misc]
+                message="ended watches",
+            )
+        requests = audit.requests(operator.user) + audit.requests(standby.user)
+        assert support.refused(audit, operator) + support.refused(audit, standby) == []
     used: set[Right] = set()
     for each in requests:
         resource = f"{each.resource}/{each.subresource}" if each.subresource else each.resource

@@ -26,8 +26,11 @@ def render(file: Path) -> str:
         if child["kind"] == "ConfigMap":
             assert child["data"] == {file.name: file.read_text() for file in PROGRAM.glob("*.py")}
             child["data"] = {name: f"(podscripts/{name})" for name in sorted(child["data"])}
-    # Which code has rendered a record changes with every edit of it, whatever it renders.
-    return dump(made).replace(renderer(), "0123456789")
+        if child["kind"] == "ControllerRevision":
+            # Which code has rendered it changes with every edit of that, whatever it renders.
+            assert child["data"]["renderer"] == renderer()
+            child["data"]["renderer"] = "(renderer)"
+    return dump(made)
 
 
 @pytest.mark.parametrize("case", CASES)

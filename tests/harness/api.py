@@ -49,7 +49,7 @@ class Api:
         connection = read_kubeconfig(kubeconfig)
         self.url = connection.server
         self.warnings: list[str] = []
-        self._last = "nothing was asked"
+        self._last: tuple[str, Object] = ("nothing was asked", {})
         headers = {"Authorization": f"Bearer {connection.token}"} if connection.token else {}
         self._client = httpx.Client(
             base_url=connection.server,
@@ -87,7 +87,7 @@ class Api:
         answer = self._client.request(method, path, content=content, headers=headers, params=query)
         self.warnings += answer.headers.get_list("Warning")
         decoded = _decode(answer)
-        self._last = f"{method} {path} -> {answer.status_code} {_shown(decoded)}"
+        self._last = (f"{method} {path} -> {answer.status_code}", decoded)
         if answer.is_error:
             raise ApiError(method, path, answer.status_code, decoded)
         return decoded
@@ -98,12 +98,20 @@ class Api:
         return self.request("POST", path, obj, parameters={"dryRun": "All"} if dry_run else None)
 
     def apply(
-        self, obj: Object, manager: str = "test", *, force: bool = False, subresource: str | None = None
+        self,
+        obj: Object,
+        manager: str = "test",
+        *,
+        force: bool = False,
+        subresource: str | None = None,
+        dry_run: bool = False,
     ) -> Object:
         """Apply an object (server-side) as a field manager; a conflict is an error unless forced."""
         metadata = obj["metadata"]
         path = _kind(obj).path(metadata.get("namespace"), metadata["name"], subresource)
         parameters = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Strict"}
+        if dry_run:
+            parameters["dryRun"] = "All"
         return self.request("PATCH", path, obj, APPLY_PATCH, parameters)
 
     def get(self, kind: str, namespace: str | None, name: str) -> Object | None:
@@ -200,7 +208,8 @@ class Api:
                 reason = f"\nlast assertion: {error}"
             if time.monotonic() > deadline:
                 late = f"not within {timeout:.0f} s: {message}"
-                raise AssertionError(f"{late}{reason}\nlast read: {self._last}")
+                asked, answered = self._last
+                raise AssertionError(f"{late}{reason}\nlast read: {asked} {_shown(answered)}")
             time.sleep(0.05)
 
     def wait_object(

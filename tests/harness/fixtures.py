@@ -81,6 +81,16 @@ def operator(cluster: ControlPlane | ForeignCluster, namespace: str) -> Iterator
         yield process
 
 
+@pytest.fixture(scope="module")
+def shared(cluster: ControlPlane | ForeignCluster) -> Iterator[OperatorProcess]:
+    """A running operator for all namespaces, one for all tests of a module.
+
+    A module uses either this one or `operator`: two operators would both look after a test's namespace.
+    """
+    with OperatorProcess(cluster, None) as process:
+        yield process
+
+
 def _start(config: pytest.Config) -> ControlPlane:
     # A plain SIGTERM would end Python without any clean-up.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -20,6 +20,7 @@ class Connection:
     key: str | None = None
     token: str | None = None
     insecure: bool = False
+    namespace: str | None = None
 
     def as_bearer(self, token: str) -> "Connection":
         """Return the same server as seen by the owner of a token."""
@@ -58,6 +59,7 @@ def read_kubeconfig(path: Path) -> Connection:
         key=_pem(user, "client-key", path),
         token=token,
         insecure=bool(cluster.get("insecure-skip-tls-verify", False)),
+        namespace=context.get("namespace"),
     )
 
 
@@ -74,11 +76,14 @@ def write_kubeconfig(path: Path, connection: Connection) -> Path:
         user["client-key-data"] = _base64(connection.key)
     if connection.token:
         user["token"] = connection.token
+    context = {"cluster": "test", "user": "test"}
+    if connection.namespace:
+        context["namespace"] = connection.namespace
     content = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "contexts": [{"name": "test", "context": context}],
         "clusters": [{"name": "test", "cluster": cluster}],
         "users": [{"name": "test", "user": user}],
     }

@@ -2,10 +2,12 @@
 
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,19 +47,25 @@ class OperatorProcess:
         settings: Mapping[str, str] | None = None,
         *,
         system: str | None = None,
+        server: str | None = None,
+        lease: str | None = None,
         arguments: Sequence[str] = (),
         without: Sequence[str] = (),
     ):
         """Plan an operator for some namespaces (None: all), with environment variables and arguments.
 
         `system` is the namespace of its ServiceAccount: by default the first of `namespaces`, or `default`.
-        `without` names resources on which it gets no rights.
+        `server` is the address by which it finds the API server, if not the administrator's, and `lease` the
+        namespace in which it has rights on a Lease, if not its own; `without` names resources on which it
+        gets no rights.
         """
         self.namespaces = list(namespaces) if namespaces is not None else None
         self.system = system or (self.namespaces[0] if self.namespaces else "default")
         self.name = f"operator-{uuid.uuid4().hex[:8]}"
         self.health_port = free_ports(1)[0]
         self._cluster = cluster
+        self._server = server
+        self._lease = lease or self.system
         self._settings = dict(settings or {})
         self._arguments = list(arguments)
         self._without = frozenset(without)
@@ -122,12 +130,28 @@ class OperatorProcess:
         return code
 
     def close(self) -> None:
-        """Stop the operator, remove its cluster-wide rights, its log and its kubeconfig."""
+        """Stop the operator, take back its rights outside its namespaces, remove its log and kubeconfig."""
         self.stop()
+        if self._prepared:
+            self.take_lease_rights()
         if self._prepared and self.namespaces is None:
             self._cluster.api.delete("ClusterRoleBinding", None, self.name, missing_ok=True)
             self._cluster.api.delete("ClusterRole", None, self.name, missing_ok=True)
         self._folder.cleanup()
+
+    def take_lease_rights(self) -> None:
+        """Take the rights on its Lease from the operator, and leave it all others."""
+        self._cluster.api.delete("RoleBinding", self._lease, f"{self.name}-lease", missing_ok=True)
+        self._cluster.api.delete("Role", self._lease, f"{self.name}-lease", missing_ok=True)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the operator."""
+        self._started.signal(number)
+
+    def wait_end(self, timeout: float = 60.0) -> int:
+        """Wait until the operator has ended by itself, and return its exit code."""
+        wait_until(lambda: not self.running, [], timeout, "the operator ends")
+        return int(self._started.returncode or 0)
 
     def log(self) -> str:
         """Return all that the operator has said since the first start."""
@@ -170,29 +194,34 @@ class OperatorProcess:
         api = self._cluster.api
         metadata = {"name": self.name, "namespace": self.system}
         api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
-        rules = [rule for rule in policy_rules() if not self._without & set(rule["resources"])]
+        rbac = shipped_rbac()
+        rules = [rule for rule in rbac.policy_rules() if not self._without & set(rule["resources"])]
         for namespace in [None] if self.namespaces is None else self.namespaces:
-            for obj in self._rights(namespace, rules):
+            for obj in self._rights(namespace, self.name, rules):
                 api.create(obj)
+        for obj in self._rights(self._lease, f"{self.name}-lease", rbac.lease_rules()):
+            api.create(obj)
         connection = read_kubeconfig(self._cluster.kubeconfig).as_bearer(api.token(self.system, self.name))
+        connection = replace(connection, server=self._server or connection.server, namespace=self.system)
         write_kubeconfig(self._kubeconfig, connection)
         self._prepared = True
 
-    def _rights(self, namespace: str | None, rules: Sequence[Mapping[str, Any]]) -> tuple[Object, Object]:
+    def _rights(
+        self, namespace: str | None, name: str, rules: Sequence[Mapping[str, Any]]
+    ) -> tuple[Object, Object]:
         role = "Role" if namespace else "ClusterRole"
-        metadata = {"name": self.name} | ({"namespace": namespace} if namespace else {})
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
         common = {"apiVersion": f"{RBAC}/v1", "metadata": metadata}
         binding = {
             "kind": f"{role}Binding",
-            "roleRef": {"apiGroup": RBAC, "kind": role, "name": self.name},
+            "roleRef": {"apiGroup": RBAC, "kind": role, "name": name},
             "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": self.system}],
         }
         return common | {"kind": role, "rules": [dict(rule) for rule in rules]}, common | binding
 
 
-def policy_rules() -> list[dict[str, Any]]:
-    """Return the rules that the operator ships; imported late, so that the harness works without it."""
+def shipped_rbac() -> Any:
+    """Return the operator's module of rights; imported late, so that the harness works without it."""
     if str(SOURCE) not in sys.path:
         sys.path.insert(0, str(SOURCE))
-    rules: list[dict[str, Any]] = importlib.import_module("vllm_operator.rbac").policy_rules()
-    return rules
+    return importlib.import_module("vllm_operator.rbac")

@@ -165,11 +165,20 @@ class Run:
         return [step for step in steps if step]
 
 
+def mounted(folder: Path) -> None:
+    """The programs as the kubelet lays down a ConfigMap: each file a link through a link that it can turn."""
+    (folder / "..2026").mkdir(parents=True)
+    (folder / "..data").symlink_to("..2026")
+    for file in PODSCRIPTS.glob("*.py"):
+        shutil.copy(file, folder / "..2026")
+        (folder / file.name).symlink_to(f"..data/{file.name}")
+
+
 @pytest.fixture
 def start(python: tuple[str, dict[str, str]], place: Path, hub: hubs.Hub) -> Iterator[Callable[..., Run]]:
     """Starts the program on `home`, which is HF_HOME."""
     executable, packages = python
-    shutil.copytree(PODSCRIPTS, place / "mounted/podscripts", ignore=shutil.ignore_patterns("__pycache__"))
+    mounted(place / "mounted/podscripts")
     (place / "home").mkdir()
     give(place)
     runs: list[Run] = []

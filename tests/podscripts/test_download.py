@@ -173,6 +173,8 @@ def test_a_hub_that_ignores_ranges_is_taken_as_it_is(hub: Hub, prefetch: Runner,
     assert run.done.bytes == size(SMALL)
     assert content(snapshot(place, "org/model", commit)) == SMALL
     assert all(step.done <= step.total for step in run.steps)
+    assert [asked.path.startswith("/cdn/") for asked in hub.files()].count(True) == 2
+    assert "another content" not in run.err
 
 
 def test_another_content_than_announced_is_fetched_again(hub: Hub, prefetch: Runner, place: Path) -> None:

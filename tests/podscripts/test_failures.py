@@ -4,12 +4,13 @@ import errno
 import os
 import re
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.podscripts.conftest import Run, give
+from tests.podscripts.conftest import PATIENCE_SECONDS, Run, give
 from tests.podscripts.hub import INVALID_CREDENTIALS, Answer, Asked, Hub, error
 from tests.podscripts.models import SMALL, noise, size
 from vllm_operator.api.prefetch import EXIT_ACT, FAILURES
@@ -212,10 +213,32 @@ def test_a_read_only_cache_that_lacks_files(
     hub.add("org/model", SMALL)
     home = volume(4)
     prefetch(home, "org/model")
-    hub.repos["org/model"].commits["1" * 40] = SMALL | {"more.py": b"import more"}
+    # It would not fit either; but more space would not help.
+    hub.repos["org/model"].commits["1" * 40] = {"model-2.safetensors": noise(5 << 20)}
     hub.repos["org/model"].refs["main"] = "1" * 40
     read_only(home)
     check(prefetch(home, "org/model"), "CacheNotReadable", EXIT_ACT, str(home), "mounted read-only")
+
+
+def test_the_end_waits_for_no_other_file(hub: Hub, prefetch: Runner, place: Path) -> None:
+    hub.add("org/model", SMALL)
+    stuck, over = threading.Event(), threading.Event()
+
+    def during(asked: Asked, sent: int) -> None:
+        if "safetensors" in asked.path:
+            stuck.set()
+            over.wait(PATIENCE_SECONDS)
+
+    def before(asked: Asked) -> None:
+        if "config.json" in asked.path:
+            stuck.wait(PATIENCE_SECONDS)
+
+    hub.during, hub.before = during, before
+    hub.troubles.append(("config.json", error(403, "GatedRepo", "Access is restricted")))
+    run = prefetch(place, "org/model")
+    assert not over.is_set()
+    over.set()
+    check(run, "GatedModel", EXIT_ACT, "Access is restricted")
 
 
 def test_what_nobody_foresaw(hub: Hub, prefetch: Runner, place: Path) -> None:

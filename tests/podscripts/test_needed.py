@@ -1,13 +1,14 @@
 """Which files are taken."""
 
 import ast
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from vllm_operator import podscripts
-from vllm_operator.podscripts.files import needed
+from vllm_operator.podscripts.files import CHEAP, File, needed
 
 SOURCES = sorted(Path(podscripts.__file__).parent.glob("*.py"))
 
@@ -78,6 +79,15 @@ def test_weights(case: str) -> None:
 def test_code() -> None:
     names = ["modeling.py", "sub/x.py", "config.json", "model.safetensors", "README.md", "model.onnx"]
     assert needed(names, "code") == {"modeling.py", "sub/x.py", "config.json"}
+
+
+def test_a_large_file_is_known_by_its_size(tmp_path: Path) -> None:
+    file, path = File("model.safetensors", CHEAP + 1, "0" * 64), tmp_path / "blob"
+    for size, there in ((CHEAP + 1, True), (CHEAP, False), (CHEAP + 2, False), (0, False)):
+        path.touch()
+        os.truncate(path, size)
+        assert file.is_at(str(path)) is there
+    assert not file.is_at(str(path / "below a file"))
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.name))

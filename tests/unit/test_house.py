@@ -12,7 +12,7 @@ import yaml
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.schema import crds
 from vllm_operator.generate import dump, generated
-from vllm_operator.rbac import policy_rules
+from vllm_operator.rbac import lease_rules, policy_rules
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "operator").rglob("*.py"))
@@ -91,6 +91,18 @@ def test_rules_of_rbac() -> None:
     assert len(pairs) == len(set(pairs))
 
 
+def test_rules_of_the_lease_are_for_one_lease() -> None:
+    named = [rule for rule in lease_rules() if "resourceNames" in rule]
+    assert [rule["resourceNames"] for rule in named] == [["vllm-operator"]]
+    assert [rule["verbs"] for rule in lease_rules() if rule not in named] == [["create"]]
+    assert {*named[0]["verbs"]} == {"get", "update", "watch"}
+    roles = [each for each in yaml.safe_load_all(generated()["manifests/base/rbac.yaml"]) if "rules" in each]
+    assert [(role["kind"], role["metadata"].get("namespace"), role["rules"]) for role in roles] == [
+        ("ClusterRole", None, policy_rules()),
+        ("Role", "vllm-operator", lease_rules()),
+    ]
+
+
 def test_users_objects_are_never_written() -> None:
     """Only their status: no spec, labels or annotations, no finalizers."""
     own = {
@@ -157,7 +169,9 @@ def test_everything_in_a_spec_is_bounded() -> None:
 def test_every_list_says_how_it_is_merged() -> None:
     for path, schema in [*schemas("spec"), *schemas("status")]:
         if schema.get("type") == "array" and schema["items"].get("type") == "object":
-            merged = "atomic" if path.startswith(EMBEDDED) else "map"
+            # Constraints are merged as those of a pod are.
+            whole = path.startswith(EMBEDDED) and path != "spec.topologySpreadConstraints"
+            merged = "atomic" if whole else "map"
             assert schema.get("x-kubernetes-list-type") == merged, path
         for key in schema.get("x-kubernetes-list-map-keys", ()):
             assert key in schema["items"]["required"], path

@@ -2,19 +2,24 @@
 
 import argparse
 import re
+from functools import cache
 from importlib.resources import files
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
-from tests.cases.spellings import COPY, LONG, PROFILE, TABLE, spellings
-from tests.unit.things import DEFAULT_IMAGE, full, server
+from tests.cases.spellings import CPU, ENGINES, GAUDI, Engine
+from tests.cases.table import ON_GAUDI, Change
+from tests.unit.things import DEFAULT_IMAGE, full
 from vllm_operator.api.owned import OWNED_FLAGS, OWNED_STEMS, OWNED_VARIABLES, flag_name, is_owned_flag
-from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired import engine, profile
-from vllm_operator.desired.profile import Profile
 
-PACKAGED = files("vllm_operator.desired.profiles") / "vllm-0.32.tsv"
+FULL_ON: dict[str, Change] = {"vllm-0.32": {}, "vllm-gaudi-0.26": ON_GAUDI}
+"""The change that makes FULL a server of an engine."""
+each_engine = pytest.mark.parametrize("of", ENGINES, ids=lambda of: of.stem)
+each_flag = pytest.mark.parametrize(
+    ("of", "flag"), [pytest.param(of, flag, id=f"{of.stem}{flag}") for of in ENGINES for flag in of.flags()]
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,13 +29,14 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(message)
 
 
-def make_parser() -> Parser:
+@cache
+def parser_of(of: Engine) -> Parser:
     """The flags of the version's table, with their short forms, in a parser of the same make."""
     parser = Parser(add_help=False)
     shorts = {"--help": ["-h"]}
-    for short, flag in PROFILE.short.items():
+    for short, flag in of.profile.short.items():
         shorts.setdefault(flag, []).append(short)
-    for flag, kind, *_ in TABLE:
+    for flag, kind, *_ in of.rows():
         names = [flag, *shorts.get(flag, ())]
         if kind == "flag":
             parser.add_argument(*names, dest=flag, action="store_true")
@@ -39,17 +45,14 @@ def make_parser() -> Parser:
     return parser
 
 
-PARSER = make_parser()
-
-
-def resolved(word: str) -> str | None:
+def resolved(of: Engine, word: str) -> str | None:
     """The long flag that argparse takes a word for, after what vLLM's own parser does to the word."""
     name, equals, value = word.partition("=")
     if name.startswith("--"):
         name = re.sub(r"(?<=--)[^.]*", lambda found: found[0].replace("_", "-"), name, count=1)
     key = name.split(".", 1)[0] if "." in name else name
     try:
-        found = PARSER._parse_optional(key + equals + value)
+        found = parser_of(of)._parse_optional(key + equals + value)
     except ValueError:
         return None  # it fits several
     matches = found if isinstance(found, list) else [found]  # a list since Python 3.12.3
@@ -62,26 +65,29 @@ def is_ours(flag: str) -> bool:
     return flag in OWNED_FLAGS or flag.startswith(("--data-parallel-", "--ssl-"))
 
 
-@pytest.mark.parametrize("flag", sorted(LONG))
-def test_whatever_argparse_takes_for_an_owned_flag_is_refused(flag: str) -> None:
-    for word in spellings(flag):
-        taken = resolved(word)
+@each_flag
+def test_whatever_argparse_takes_for_an_owned_flag_is_refused(of: Engine, flag: str) -> None:
+    for word in of.spellings(flag):
+        taken = resolved(of, word)
         if taken is not None and is_ours(taken):
             assert is_owned_flag(word), f"{word} is {taken}"
 
 
-@pytest.mark.parametrize("flag", sorted(LONG))
-def test_no_free_flag_is_refused(flag: str) -> None:
+@each_flag
+def test_no_free_flag_is_refused(of: Engine, flag: str) -> None:
     assert is_owned_flag(flag) is is_ours(flag)
     assert is_owned_flag(flag.replace("-", "_").replace("__", "--", 1)) is is_ours(flag)
 
 
-def test_short_forms() -> None:
-    for short, flag in PROFILE.short.items():
+@each_engine
+def test_short_forms(of: Engine) -> None:
+    for short, flag in of.profile.short.items():
         assert is_owned_flag(short) is is_ours(flag), short
+        assert flag in of.flags()
 
 
-def test_the_parser_of_the_tests_resolves_spellings() -> None:
+@each_engine
+def test_the_parser_of_the_tests_resolves_spellings(of: Engine) -> None:
     """The tests above must not pass because nothing is ever resolved."""
     spelled = {
         "--tensor_par=2": "--tensor-parallel-size",
@@ -95,12 +101,13 @@ def test_the_parser_of_the_tests_resolves_spellings() -> None:
         "word": None,
         "-1": None,
     }
-    assert {word: resolved(word) for word in spelled} == spelled
+    assert {word: resolved(of, word) for word in spelled} == spelled
 
 
-def test_every_owned_flag_exists() -> None:
+@each_engine
+def test_every_owned_flag_exists(of: Engine) -> None:
     """A flag that no version knows would be a slip of the pen."""
-    names = LONG | set(PROFILE.short) | {"-h", "--help"}
+    names = {*of.flags(), *of.profile.short, "-h", "--help"}
     assert set(OWNED_FLAGS) - names == set()
     for stem in OWNED_STEMS:
         assert [name for name in names if name.startswith(stem)]
@@ -118,10 +125,20 @@ def differences(one: str, other: str) -> list[str]:
     return found + [f"{more} lines more"] * bool(more)
 
 
-def test_the_packaged_table_is_the_one_of_the_tests() -> None:
-    assert differences(PACKAGED.read_text(), COPY.read_text()) == []
+def packaged(of: Engine) -> str:
+    return (files("vllm_operator.desired.profiles") / f"{of.stem}.tsv").read_text()
 
 
+def test_every_profile_is_tested() -> None:
+    assert profile.known() == tuple(sorted(of.stem for of in ENGINES))
+
+
+@each_engine
+def test_the_packaged_table_is_the_one_of_the_tests(of: Engine) -> None:
+    assert differences(packaged(of), of.copy.read_text()) == []
+
+
+@each_engine
 @pytest.mark.parametrize(
     ("what", "with_what"),
     [
@@ -131,16 +148,17 @@ def test_the_packaged_table_is_the_one_of_the_tests() -> None:
         ("--api-key", "--api-kez"),
     ],
 )
-def test_a_corrupted_table_is_seen(what: str, with_what: str) -> None:
-    corrupted = COPY.read_text().replace(what, with_what)
-    assert differences(corrupted, PACKAGED.read_text())
-    assert differences(PACKAGED.read_text(), corrupted)
+def test_a_corrupted_table_is_seen(of: Engine, what: str, with_what: str) -> None:
+    corrupted = of.copy.read_text().replace(what, with_what)
+    assert differences(corrupted, packaged(of))
+    assert differences(packaged(of), corrupted)
 
 
-def rendered(flags: dict[str, tuple[str, ...] | None], *, truth: bool) -> list[str]:
+def rendered(of: Engine, flags: dict[str, tuple[str, ...] | None], *, truth: bool) -> list[str]:
     """Flags that stand wrongly among the rendered arguments, by a table."""
-    knobs = {"enablePrefixCaching": truth, "enforceEager": truth}
-    words = engine.arguments(full({f"spec.engineArgs.{k}": v for k, v in knobs.items()}).spec, PROFILE, None)
+    knobs = {f"spec.engineArgs.{knob}": truth for knob in ("enablePrefixCaching", "enforceEager")}
+    ranks = {"spec.pipelineParallelSize": 2}
+    words = engine.arguments(full({**FULL_ON[of.stem], **knobs, **ranks}).spec, of.profile, None)
     wrong = []
     for index, word in enumerate(words):
         if not word.startswith("--"):
@@ -157,38 +175,55 @@ def rendered(flags: dict[str, tuple[str, ...] | None], *, truth: bool) -> list[s
 
 
 @pytest.mark.parametrize("truth", [True, False])
-def test_every_rendered_flag_is_the_parsers(truth: bool) -> None:
-    table = profile._flags(COPY.read_text())
-    assert rendered(table, truth=truth) == []
+@each_engine
+def test_every_rendered_flag_is_the_parsers(of: Engine, truth: bool) -> None:
+    table = profile._flags(of.copy.read_text())
+    assert rendered(of, table, truth=truth) == []
     flag = "--enforce-eager" if truth else "--no-enforce-eager"
-    assert rendered({key: value for key, value in table.items() if key != flag}, truth=truth)
-    assert rendered(table | {flag: ()}, truth=truth)
-    assert rendered(table | {"--dtype": ("half",)}, truth=truth)
-    assert rendered(table | {"--seed": None}, truth=truth)
+    assert rendered(of, {key: value for key, value in table.items() if key != flag}, truth=truth)
+    assert rendered(of, table | {flag: ()}, truth=truth)
+    assert rendered(of, table | {"--dtype": ("half",)}, truth=truth)
+    assert rendered(of, table | {"--seed": None}, truth=truth)
+    assert rendered(of, table | {"--pipeline-parallel-size": None}, truth=truth)
 
 
-def test_every_knob_is_set_in_the_full_object_and_has_a_flag() -> None:
-    knobs = full().spec.engine_args.model_dump(by_alias=True, exclude_none=True)
-    assert (
-        set(knobs)
-        == set(PROFILE.knobs)
-        == set(type(full().spec.engine_args).model_json_schema()["properties"])
-    )
-    words = engine.arguments(full().spec, PROFILE, None)
+@each_engine
+def test_every_knob_is_set_in_the_full_object_and_has_a_flag(of: Engine) -> None:
+    spec = full(FULL_ON[of.stem]).spec
+    knobs = spec.engine_args.model_dump(by_alias=True, exclude_none=True)
+    fields = type(spec.engine_args).model_json_schema()["properties"]
+    assert set(knobs) == set(of.profile.knobs) == set(fields)
+    words = engine.arguments(spec, of.profile, None)
     for field, value in knobs.items():
-        flag = PROFILE.knobs[field]
+        flag = of.profile.knobs[field]
         assert (flag if value is not False else f"--no-{flag[2:]}") in words
 
 
-def test_every_choice_of_dtype_is_the_engines() -> None:
-    """What the CRD offers the engine must take."""
-    for dtype in ("auto", "bfloat16", "float16", "float32"):
-        engine.arguments(server({"engineArgs": {"dtype": dtype}}).spec, PROFILE, None)
-    assert PROFILE.flags["--dtype"]
+@pytest.mark.parametrize(
+    ("of", "dtypes"), [(CPU, ("auto", "bfloat16", "float16", "float32")), (GAUDI, ("auto", "bfloat16"))]
+)
+def test_every_choice_of_dtype_is_the_engines(of: Engine, dtypes: tuple[str, ...]) -> None:
+    """What the CRD offers the engine must take, where the device can do it."""
+    for dtype in dtypes:
+        spec = full({**FULL_ON[of.stem], "spec.engineArgs.dtype": dtype}).spec
+        assert dtype in engine.arguments(spec, of.profile, None)
+    assert of.profile.flags["--dtype"]
 
 
-@pytest.mark.parametrize("change", [{}, {"spec.cpu.threadsBind": "nobind", "spec.cpu.reservedCores": None}])
-def test_every_rendered_variable_is_owned(change: dict[str, object]) -> None:
+@each_engine
+def test_values_that_a_device_refuses_are_the_parsers(of: Engine) -> None:
+    """Else one of them would be a slip of the pen."""
+    for device, table in of.profile.refused.items():
+        assert device in of.profile.devices
+        for flag, values in table.items():
+            assert set(values) < set(of.profile.flags[flag] or ())
+
+
+BIND = {"spec.cpu.threadsBind": "nobind", "spec.cpu.reservedCores": None}
+
+
+@pytest.mark.parametrize("change", [{}, BIND, ON_GAUDI, {**ON_GAUDI, "spec.warmup": {"skip": True}}])
+def test_every_rendered_variable_is_owned(change: dict[str, Any]) -> None:
     spec = full(change | {"spec.extraEnv": []}).spec
     names = [entry["name"] for entry in engine.environment(spec, DEFAULT_IMAGE, None)]
     # Proxies may come from extraEnv too, since their addresses may hold a password; a rule keeps them apart.
@@ -196,72 +231,11 @@ def test_every_rendered_variable_is_owned(change: dict[str, object]) -> None:
     assert len(proxies) == 6
     assert set(names) - proxies <= set(OWNED_VARIABLES)
     assert len(names) == len(set(names))
+    assert ("PT_HPU_RECIPE_CACHE_CONFIG" in names) is (change == ON_GAUDI)
+    assert len([name for name in names if "_BUCKET_" in name]) == (15 if change == ON_GAUDI else 0)
 
 
 def test_flag_names() -> None:
     assert flag_name("--kv_cache_dtype=x_y") == "--kv-cache-dtype"
     assert flag_name("--a.b_c=d") == "--a"
     assert flag_name("-q") == "-q"
-
-
-def refusal(word: str, of: Profile = PROFILE) -> str:
-    with pytest.raises(StalledError) as error:
-        of.check_argument("spec.extraArgs[3]", word)
-    assert error.value.reason == Reason.INVALID_FOR_ENGINE
-    return error.value.message
-
-
-@pytest.mark.parametrize(
-    "word", ["word", "-1", "-0.5", "-.5", "", "{}", "-O3", "-O", "-ac", "-cc.mode=3", "-n"]
-)
-def test_words_that_pass(word: str) -> None:
-    PROFILE.check_argument("spec.extraArgs[0]", word)
-
-
-@pytest.mark.parametrize(
-    "word", ["--max-model-len", "--max_model_len=5", "--max-model-l", "--compilation-config.mode=3"]
-)
-def test_flags_that_pass(word: str) -> None:
-    PROFILE.check_argument("spec.extraArgs[0]", word)
-
-
-def test_an_unknown_flag_is_refused_with_a_hint() -> None:
-    message = refusal("--max-modell-len=4")
-    assert message.startswith("spec.extraArgs[3]: --max-modell-len is not a flag of vllm 0.32")
-    assert "did you mean --max-model-len?" in message
-    assert "see `vllm serve --help=all`" in refusal("--zzzzzz")
-
-
-def test_an_ambiguous_prefix_is_refused_with_what_it_fits() -> None:
-    message = refusal("--max-num")
-    assert "did you mean --max-num-" in message
-    assert " or --max-num-" in message
-
-
-def test_an_unknown_short_form_is_refused() -> None:
-    assert "-zz is not a flag" in refusal("-zz")
-    assert "-acx is not a flag" in refusal("-acx=1")
-
-
-def test_values_are_checked_against_choices_and_devices() -> None:
-    with pytest.raises(
-        StalledError, match=r"spec.engineArgs.kvCacheDtype: vllm 0.32 on cpu takes one of auto"
-    ):
-        engine.arguments(server({"engineArgs": {"kvCacheDtype": "fp7"}}).spec, PROFILE, None)
-    with pytest.raises(StalledError, match=r"not 'fp8_inc'"):
-        engine.arguments(server({"engineArgs": {"kvCacheDtype": "fp8_inc"}}).spec, PROFILE, None)
-    with pytest.raises(StalledError, match=r"spec.x: vllm 0.32 has no --nope"):
-        PROFILE.check_value("spec.x", "--nope", "1", "cpu")
-
-
-def test_engines_are_found_by_minor_version() -> None:
-    assert profile.find("vllm", "0.32.7", "cpu") is PROFILE
-    with pytest.raises(StalledError, match=r"spec.engine: no profile for vllm 0.33; known are vllm-0.32"):
-        profile.find("vllm", "0.33", "cpu")
-    with pytest.raises(StalledError, match=r"spec.device: vllm 0.32 runs on cpu; not on gaudi"):
-        profile.find("vllm", "0.32", "gaudi")
-
-
-def test_a_table_with_a_slip_is_no_profile() -> None:
-    with pytest.raises(ValueError, match="--a: 'flags' is neither flag nor value"):
-        profile._flags("--a\tflags\n")

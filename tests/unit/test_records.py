@@ -7,6 +7,7 @@ import pytest
 from tests.unit.things import (
     DEFAULT,
     DEFAULT_IMAGE,
+    EVERY_NODE,
     RECORD,
     claim,
     defaults,
@@ -19,7 +20,7 @@ from tests.unit.things import (
     record_of,
     server,
 )
-from tests.unit.walk import leaf_changes
+from tests.unit.walk import LeafChange, leaf_changes
 from vllm_operator.api.observed import Observed
 from vllm_operator.desired.defaults import Image
 from vllm_operator.desired.records import image, inputs, pack, superfluous, unpack
@@ -49,17 +50,17 @@ def digest_of(seen: Observed, default: Image = DEFAULT_IMAGE) -> str:
     return inputs(seen.server, found, pinned=pinned, cached=None).digest
 
 
-@pytest.mark.parametrize(("field", "change"), CHANGES, ids=[field for field, _ in CHANGES])
-def test_every_field_but_a_few_names_another_record(field: str, change: dict[str, Any]) -> None:
-    before, after = observed(full()), observed(full(change))
+@pytest.mark.parametrize("leaf", CHANGES, ids=lambda leaf: leaf.field)
+def test_every_field_but_a_few_names_another_record(leaf: LeafChange) -> None:
+    before, after = observed(full(leaf.before)), observed(full(leaf.after))
     same = digest_of(before) == digest_of(after)
-    assert same is (field in NOT_IN_PODS)
-    made = [kinds(desired(seen, DEFAULT).manifests) for seen in (before, after)]
-    assert (made[0] != made[1]) is (field != "spec.paused")
+    assert same is (leaf.field in NOT_IN_PODS)
+    made = [kinds(desired(seen, EVERY_NODE).manifests) for seen in (before, after)]
+    assert (made[0] != made[1]) is (leaf.field != "spec.paused")
 
 
 def test_the_fields_that_decide_no_pod_exist() -> None:
-    assert {field for field, _ in CHANGES} >= NOT_IN_PODS
+    assert {leaf.field for leaf in CHANGES} >= NOT_IN_PODS
 
 
 def test_a_given_claim_names_another_record() -> None:

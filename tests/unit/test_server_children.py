@@ -19,7 +19,7 @@ from tests.unit.things import (
     server,
 )
 from tests.unit.walk import leaf_changes
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import Cached, Observed, RecordFacts
 from vllm_operator.api.parts import Resources
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.desired import devices, engine
@@ -102,7 +102,7 @@ def surge(made: dict[str, Manifest]) -> tuple[int, int]:
         (["ReadWriteOnce"], None, (0, 1)),
         (["ReadWriteMany"], None, (1, 0)),
         (["ReadWriteOnce", "ReadWriteMany"], None, (1, 0)),
-        (None, (), (0, 1)),
+        (None, (), (1, 0)),
         (None, ("ReadWriteOnce",), (0, 1)),
         (None, ("ReadWriteMany",), (1, 0)),
     ],
@@ -225,6 +225,13 @@ def test_what_the_engine_does_not_know_stalls() -> None:
         desired(observed(server({"image": "a", "engine": {"family": "vllm", "version": "0.99"}})), DEFAULT)
 
 
+def test_an_engine_that_the_default_image_does_not_hold_is_no_engine_of_it() -> None:
+    words = r"spec.engine: .*default:v1 holds vllm 0.32, not vllm 0.31; name an image"
+    with pytest.raises(StalledError, match=words):
+        children({"engine": {"family": "vllm", "version": "0.31"}})
+    assert children({"engine": {"family": "vllm", "version": "0.32.9"}})
+
+
 def situations() -> list[Observed]:
     """Many ways in which one server may be seen, all at the same generation."""
     sure = server({"replicas": 2})
@@ -272,7 +279,24 @@ def test_an_edit_changes_the_basis() -> None:
     assert basis(observed(server(generation=2))) != basis(observed(server(generation=1)))
 
 
+def test_once_the_cache_is_filled_what_the_prefetch_does_changes_no_basis() -> None:
+    """Else every step of a Job that is on its way out would be a reason to ask again what should be."""
+    fetched = record("first", 1, cached=Cached("0" * 40, "/data/hub"))
+    of = server({"prefetch": True})
+
+    def judged(kept: RecordFacts, **facts: Any) -> Any:
+        return basis(observed(of, kept, claim=claim(**facts)))
+
+    assert judged(fetched) == judged(fetched, phase="Pending")
+    assert judged(fetched) != judged(fetched, size="20Gi")
+    assert judged(record("first", 1)) != judged(record("first", 1), phase="Pending")
+
+
 def test_every_leaf_has_a_change() -> None:
-    assert len(leaf_changes()) > 40
-    for _, change in leaf_changes():
-        full(change)
+    changes = leaf_changes()
+    assert len(changes) > 60
+    assert {"spec.device", "spec.gaudi.sysNice", "spec.warmup.buckets.promptQuery.max"} <= {
+        leaf.field for leaf in changes
+    }
+    for leaf in changes:
+        assert full(leaf.before).spec != full(leaf.after).spec, leaf.field

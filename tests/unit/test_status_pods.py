@@ -178,6 +178,34 @@ def test_an_eviction_before_there_is_another_pod() -> None:
     assert "chat-1, or not taken it: Evicted: low. Ask for" in told.message
 
 
+def test_a_volume_that_another_node_holds() -> None:
+    words = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) chat-0'
+    told = judged(hanging(words))
+    assert (told.reason, told.ready, told.stalled) == (Reason.CACHE_ON_OTHER_NODE, False, False)
+    assert told.message.startswith(f"{words}. It is free when the pods there have ended.")
+    assert "`kubectl -n ns describe pod chat-1`" in told.message
+
+
+def test_a_volume_on_a_node_that_cannot_take_the_pod() -> None:
+    words = "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had volume node affinity conflict."
+    told = judged(pending(unschedulable=words))
+    assert told.reason == Reason.CACHE_ON_OTHER_NODE
+    assert told.message.startswith(f"{words} The volume of claim chat-cache is on a node that cannot take it")
+    assert "spec.cache.claimName" in told.message
+
+
+@pytest.mark.parametrize(
+    ("resource", "reason"),
+    [("habana.ai/gaudi", Reason.WAITING_FOR_ACCELERATORS), ("memory", Reason.UNSCHEDULABLE)],
+)
+def test_cards_that_others_have_are_waited_for(resource: str, reason: Reason) -> None:
+    words = f"0/2 nodes are available: 2 Insufficient {resource}."
+    told = judged(pending({"device": "gaudi"}, unschedulable=words))
+    assert (told.reason, told.ready, told.stalled) == (reason, False, False)
+    assert told.message.startswith(f"{words} Free ")
+    assert ("spec.tensorParallelSize" in told.message) is (reason == Reason.WAITING_FOR_ACCELERATORS)
+
+
 @pytest.mark.parametrize("conflict", VOLUME_CONFLICTS)
 def test_a_volume_on_another_node_is_known_by_the_words_of_every_version(conflict: str) -> None:
     words = f"0/2 nodes are available: 1 Insufficient habana.ai/gaudi, 1 node(s) {conflict}."

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tests.cases.table import FULL, changed
+from tests.cases.table import FULL, Change, changed
 from vllm_operator.api.observed import (
     Cached,
     Child,
@@ -25,6 +25,8 @@ from vllm_operator.desired.records import pack, renderer
 DEFAULT_IMAGE = Image("registry.example/default:v1", "vllm 0.32")
 GAUDI_IMAGE = Image("registry.example/gaudi:v1", "vllm-gaudi 0.26")
 DEFAULT = Defaults({"cpu": DEFAULT_IMAGE, "gaudi": GAUDI_IMAGE})
+EVERY_NODE = Defaults(DEFAULT.images, {}, {"g2": {"generation": "2"}, "g3": {"generation": "3"}})
+"""DEFAULT of an operator that is told where each generation of cards is."""
 RECORD = "0123456789"
 
 
@@ -42,7 +44,7 @@ def server(spec: dict[str, Any] | None = None, *, name: str = "chat", generation
     return VLLMServer.parse({"metadata": metadata, "spec": SMALL | (spec or {})})
 
 
-def full(change: dict[str, Any] | None = None) -> VLLMServer:
+def full(change: Change | None = None) -> VLLMServer:
     """A server with every field set; `change` names dotted paths."""
     body = changed(change or {})
     body["metadata"] = {**FULL["metadata"], "namespace": "ns", "uid": "uid-1", "generation": 1}

@@ -1,9 +1,9 @@
 """One change for every leaf of VLLMServer's schema, so that a new field is covered when it is there."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.cases.table import FULL, schema_path
+from tests.cases.table import ON_GAUDI, Body, Change, changed, schema_path
 from vllm_operator.api.schema import crds
 
 SPEC = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -16,23 +16,42 @@ WORDS = {
     "spec.extraArgs[]": "other",
 }
 """Where not any text is good."""
-ALONE = {"spec.engine.family", "spec.device"}
-"""Fields that have one value yet."""
+OTHER_DEVICE = {
+    "spec.device": "gaudi",
+    "spec.engine.family": "vllm-gaudi",
+    "spec.engine.version": "0.26",
+    "spec.cpu": None,
+}
 RELATED: dict[str, dict[str, Any]] = {
+    "spec.device": OTHER_DEVICE,
+    "spec.engine.family": OTHER_DEVICE,
     "spec.cpu.threadsBind": {"spec.cpu.threadsBind": "0-3", "spec.cpu.reservedCores": None},
     "spec.extraArgs[]": {"spec.extraArgs.0": "--max-logprobs"},
     "spec.cache.accessModes[]": {"spec.cache.accessModes": ["ReadWriteMany"]},
+    "spec.warmup.strategy": {"spec.warmup.strategy": "pad"},
 }
 
 
-def leaf_changes() -> list[tuple[str, dict[str, Any]]]:
-    """(path in the schema, change to the full object) for each leaf that has a second value."""
-    found: dict[str, dict[str, Any]] = {}
-    for path, schema, value in _leaves(SPEC, FULL["spec"], "spec"):
-        field = schema_path(path)
-        if field not in ALONE and field not in found:
-            found[field] = RELATED.get(field) or {path: _other(field, schema, value)}
-    return sorted(found.items())
+class LeafChange(NamedTuple):
+    """What changes one leaf of a full object: both are changes to FULL."""
+
+    field: str
+    """Its path in the schema."""
+    before: Change
+    after: Change
+
+
+def leaf_changes() -> list[LeafChange]:
+    """One for each leaf: on CPUs, and on Gaudi for those that only servers there have."""
+    found: dict[str, LeafChange] = {}
+    for before in ({}, ON_GAUDI):
+        full: Body = changed(before)
+        for path, schema, value in _leaves(SPEC, full["spec"], "spec"):
+            field = schema_path(path)
+            if field not in found:
+                change = RELATED.get(field) or {path: _other(field, schema, value)}
+                found[field] = LeafChange(field, before, {**before, **change})
+    return sorted(found.values(), key=lambda leaf: leaf.field)
 
 
 def _leaves(schema: dict[str, Any], value: Any, path: str) -> Iterator[tuple[str, dict[str, Any], Any]]:

@@ -14,13 +14,12 @@ MODEL = "tests/tiny-llama"
 DEFAULT = Defaults({"cpu": Image("registry.example/vllm:v1", "vllm 0.32.0")})
 
 SPEC: dict[str, Any] = {
-    "model": {"name": MODEL},
+    "model": {"name": MODEL, "offline": True},
     "device": "cpu",
     "cache": {"size": "1Gi"},
     "cpu": {"kvCache": "256Mi"},
     "engineArgs": {"maxNumSeqs": 4},
     "resources": {"limits": {"cpu": 2, "memory": "8Gi"}},
-    "extraEnv": [{"name": "HF_HUB_OFFLINE", "value": "1"}],
     # The budget of the startup probe, which ends a test that hangs.
     "warmup": {"timeoutSeconds": 900},
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.things import claim, deployment, observed, target
-from tests.vllm.cases import MODEL, Case
+from tests.vllm.cases import Case
 from tests.vllm.pod import Pod
 from vllm_operator.api.reasons import Reason
 from vllm_operator.controller import facts
@@ -26,7 +26,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         "User-specified max_model_len (99999) is greater than the derived max_model_len",
     ),
     "too-many-ranks": ({"tensorParallelSize": 3}, "must be divisible by tensor parallel size (3)"),
-    "no-such-model": ({"model": {"name": "tests/nope"}}, "Cannot find an appropriate cached snapshot folder"),
+    "no-such-model": (
+        {"model": {"name": "tests/nope", "offline": True}},
+        "Cannot find an appropriate cached snapshot folder",
+    ),
     "no-such-backend": (
         {"extraArgs": ["-ac", '{"backend": "NOPE"}']},
         "Unknown attention backend: 'NOPE'",
@@ -72,7 +75,7 @@ def test_the_status_names_the_mistake(name: str, start: Start) -> None:
 
 def test_a_mistake_that_the_engine_finds_is_found_by_the_command_in_the_status(start: Start) -> None:
     """vLLM's front only says that its engine has failed; why is more than the kubelet keeps."""
-    case = Case("blocks", {"engineArgs": {"blockSize": 7, "enforceEager": True}, "model": {"name": MODEL}})
+    case = Case("blocks", {"engineArgs": {"blockSize": 7, "enforceEager": True}})
     pod = start(case)
     exit_code = crash(pod)
     cause = "No common block size for 7"

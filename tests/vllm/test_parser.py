@@ -167,6 +167,7 @@ def test_the_full_object(parser: Parser) -> None:
         "model_tag": "org/model",
         "revision": "main",
         "served_model_name": ["one", "two"],
+        "chat_template": "/etc/vllm/chat-template.jinja",
         "trust_remote_code": True,
         "host": "0.0.0.0",
         "port": 8000,

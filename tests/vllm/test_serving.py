@@ -15,7 +15,21 @@ from tests.vllm.cases import MODEL, Case
 from tests.vllm.pod import Pod
 
 Start = Callable[[Case], Pod]
-CHAT = Case("chat", {"model": {"name": MODEL, "revision": "main", "servedNames": ["tiny", "tiny-too"]}})
+TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}$(HOME) $$: "
+CHAT = Case(
+    "chat",
+    {
+        "model": {
+            "name": MODEL,
+            "revision": "main",
+            "servedNames": ["tiny", "tiny-too"],
+            "offline": True,
+            "chatTemplate": {"configMapKeyRef": {"name": "templates", "key": "one"}},
+        },
+        "rollout": {"drainSeconds": 45},
+    },
+    {"templates": {"one": TEMPLATE, "other": "not this"}},
+)
 
 
 @pytest.fixture(scope="module")
@@ -103,11 +117,19 @@ def test_it_chats(client: httpx.Client) -> None:
     assert answer["usage"]["completion_tokens"] == 8
 
 
+def test_it_reads_the_chat_template_of_the_config_map(client: httpx.Client) -> None:
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "Who?"}]}
+    tokens = client.post("/tokenize", json=body).json()["tokens"]
+    prompt = client.post("/detokenize", json={"model": "tiny", "tokens": tokens}).json()["prompt"]
+    assert prompt == "[user] Who?\n$(HOME) $$: "
+
+
 def test_it_streams(client: httpx.Client) -> None:
     seen = Stream()
-    read(client, 64, seen)
-    assert (seen.tokens, seen.finish, seen.done) == (64, "length", True)
-    assert seen.chunks > 8
+    read(client, 1024, seen)
+    assert (seen.tokens, seen.finish, seen.done) == (1024, "length", True)
+    # vLLM puts tokens together when its front falls behind: on a busy machine 64 came in two pieces.
+    assert seen.chunks > 1
 
 
 def test_compiled_code_is_kept_beside_the_weights(pod: Pod) -> None:
@@ -144,4 +166,4 @@ def test_a_stream_survives_the_deletion_of_its_pod(pod: Pod) -> None:
     assert (seen.tokens, seen.finish, seen.done) == (tokens, "length", True)
     assert (end.exit_code, end.killed) == (0, False)
     # It was drained, and not an abort that came out well.
-    assert "mode=drain" in pod.log
+    assert "mode=drain timeout=45s" in pod.log

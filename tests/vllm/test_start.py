@@ -27,7 +27,6 @@ def test_a_path_on_a_claim_that_others_have_filled(start: Start, cache: Path) ->
     spec = {
         "model": {"name": snapshot(cache), "servedNames": ["tiny"]},
         "cache": {"claimName": "models"},
-        "extraEnv": [],
     }
     pod = start(Case("given", spec))
     with pod:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel, to_snake
 from pydantic_core import PydanticCustomError
 
 GROUP = "vllm-operator.dev"
@@ -81,10 +81,14 @@ def checked(*rules: Rule) -> Any:
     return AfterValidator(check), _extra({VALIDATIONS: [as_validation(rule) for rule in rules]})
 
 
-def list_map(key: str) -> Any:
-    """A list whose items are known by a key, for `Annotated[list[T], *list_map(...)]`: no key comes twice."""
-    schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
-    return AfterValidator(lambda items: _unique(items, lambda item: getattr(item, key))), _extra(schema)
+def list_map(*keys: str) -> Any:
+    """A list whose items are known by keys, for `Annotated[list[T], *list_map(...)]`: none comes twice."""
+    schema = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+    def known_by(item: Any) -> str:
+        return " ".join(str(getattr(item, to_snake(key))) for key in keys)
+
+    return AfterValidator(lambda items: _unique(items, known_by)), _extra(schema)
 
 
 def list_set() -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from vllm_operator.api.embedded import Embedded
-from vllm_operator.api.meta import GROUP, Model, Rule, checked, list_atomic, without_nulls
+from vllm_operator.api.meta import GROUP, Model, Rule, checked, list_atomic, list_map, without_nulls
 from vllm_operator.api.parts import DNS_NAME, ObjectName
 
 _NAME = "[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
@@ -97,7 +97,7 @@ class PodFields(Model):
         Annotated[
             list[Annotated[Model, Embedded("TopologySpreadConstraint")]],
             Field(max_length=16),
-            *list_atomic(),
+            *list_map("topologyKey", "whenUnsatisfiable"),
         ]
         | None
     ) = None

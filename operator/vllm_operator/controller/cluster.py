@@ -5,14 +5,15 @@ happened, and cost more CPU than the request. Its `call_api` gives authenticatio
 """
 
 import json
-import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from socket import socket
 from typing import Any
 from urllib.parse import urlencode
 
-from kubernetes.aio import config
+from aiohttp import ClientError, ClientTimeout, TCPConnector
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTResponse
 
 from vllm_operator.api.meta import GROUP, VERSION
 from vllm_operator.api.observed import Manifest, Ref
@@ -35,6 +36,7 @@ _PATHS = {
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "Event": ("apis/events.k8s.io/v1", "events"),
+    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Job": ("apis/batch/v1", "jobs"),
     "Pod": ("api/v1", "pods"),
@@ -51,33 +53,22 @@ def _path(kind: str, namespace: str | None, *rest: str) -> str:
     return "/".join(("", prefix, *within, plural, *rest))
 
 
-async def load_configuration() -> Configuration:
-    """Where the API server is and who we are: KUBECONFIG or ~/.kube/config, else the pod's own account."""
-    configuration = Configuration()
-    kubeconfig = os.environ.get("KUBECONFIG")
-    # The client types neither way of loading.
-    if kubeconfig or Path("~/.kube/config").expanduser().exists():
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, client_configuration=configuration
-        )
-    else:
-        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    configuration.connection_pool_maxsize = CONNECTIONS
-    # Proxies of the environment are meant for the way out, not for the API server; kopf ignores them too.
-    configuration.client_session_kwargs = {"trust_env": False}
-    return configuration
-
-
 class Cluster:
-    """Reads and writes single objects of a cluster."""
+    """Reads and writes single objects of a cluster, through the sockets that are made by `sockets`."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, sockets: Callable[[Any], socket] | None = None) -> None:
         self._client = ApiClient(configuration)
         self._client.user_agent = FIELD_MANAGER
+        self._connector = TCPConnector(
+            limit=CONNECTIONS, ssl=self._client.rest_client.ssl_context, socket_factory=sockets
+        )
+        # Proxies of the environment are meant for the way out, not for the API server; kopf ignores them too.
+        configuration.client_session_kwargs = {"trust_env": False, "connector": self._connector}
 
     async def close(self) -> None:
         """End all connections."""
         await self._client.close()  # type: ignore[no-untyped-call]
+        await self._connector.close()
 
     async def served(self) -> bool:
         """Whether our resources are known to the API server: the CRDs are installed. Raises ApiError."""
@@ -124,7 +115,7 @@ class Cluster:
         try:
             return await self._apply({**manifest, "metadata": metadata}, force=True)
         except ApiError as error:
-            if error.status == 422 and "metadata.uid" in error.message:
+            if error.status == 422 and "metadata.uid" in error.fields:
                 raise ApiError(409, error.message) from error  # made anew meanwhile: nobody's mistake
             raise
 
@@ -169,6 +160,38 @@ class Cluster:
         """Post an Event. Raises ApiError."""
         await self._call("POST", _path("Event", namespace), body=event)
 
+    async def post(self, manifest: Manifest) -> Manifest:
+        """Create what is nobody's but ours, and never applied. Raises ApiError, with 409 if it exists."""
+        return await self._call(
+            "POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), body=manifest
+        )
+
+    async def put(self, manifest: Manifest) -> Manifest:
+        """Replace an object. Raises ApiError, with 409 if it is of another resourceVersion by now."""
+        metadata = manifest["metadata"]
+        path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
+        return await self._call("PUT", path, body=manifest)
+
+    async def watch(self, ref: Ref, namespace: str, version: str) -> AsyncGenerator[Manifest | None, None]:
+        """All changes of one object since a version, None for its deletion, until the API server ends it.
+
+        A connection that is dead does not end it: whoever waits here knows for how long. Raises ApiError.
+        """
+        query = {"watch": "true", "fieldSelector": f"metadata.name={ref[1]}", "resourceVersion": version}
+        patience = ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
+        with _faults():
+            answer = await self._send("GET", _path(ref[0], namespace), query, headers={}, timeout=patience)
+            try:
+                if answer.status >= 300:
+                    raise ApiError.read(answer.status, await answer.read(), "")  # type: ignore[no-untyped-call]
+                async for line in answer.response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise ApiError(event["object"].get("code", 500), event["object"].get("message", ""))
+                    yield event["object"] if event["type"] != "DELETED" else None
+            finally:
+                answer.response.close()
+
     async def events_about(self, namespace: str, uid: str) -> list[Manifest]:
         """The Events about the object that has this uid. Raises ApiError."""
         query = {"fieldSelector": f"involvedObject.uid={uid}"}
@@ -205,40 +228,37 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> bytes:
-        client = self._client
-        headers = {**client.default_headers, "Content-Type": content_type, "Accept": accept}
-        await client.update_params_for_auth(headers, None, ["BearerToken"], path, method, None)
-        url = f"{client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
-        response = await client.call_api(method, url, headers, body, _request_timeout=REQUEST_TIMEOUT_SECONDS)
-        data: bytes = await response.read()  # type: ignore[no-untyped-call]
+        headers = {"Content-Type": content_type, "Accept": accept}
+        with _faults():
+            response = await self._send(
+                method, path, query, body=body, headers=headers, timeout=REQUEST_TIMEOUT_SECONDS
+            )
+            data: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 300:
-            raise _error(response.status, data, response.headers.get("Retry-After", ""))
+            raise ApiError.read(response.status, data, response.headers.get("Retry-After", ""))
         return data
 
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        *,
+        timeout: float | ClientTimeout,
+        headers: Mapping[str, str],
+        body: bytes | Manifest | list[Manifest] | None = None,
+    ) -> RESTResponse:
+        client = self._client
+        sent = {**client.default_headers, **headers}
+        await client.update_params_for_auth(sent, None, ["BearerToken"], path, method, None)
+        url = f"{client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
+        return await client.call_api(method, url, sent, body, _request_timeout=timeout)
 
-def _error(status: int, data: bytes, retry_after: str) -> ApiError:
+
+@contextmanager
+def _faults() -> Iterator[None]:
+    """Raise faults of the connection as OSError, which not all of the client's are."""
     try:
-        message = json.loads(data)["message"]
-    except (ValueError, KeyError, TypeError):
-        message = data.decode(errors="replace")[:1000]
-    return ApiError(status, message, float(retry_after) if retry_after.isdecimal() else 0.0)
-
-
-async def credentials() -> dict[str, Any]:
-    """The same way to the API server, in the words of kopf's ConnectionInfo.
-
-    Read afresh at each call: kopf asks again when the API server no longer takes what it has.
-    """
-    configuration = await load_configuration()
-    header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-    scheme, _, token = (header or "").partition(" ")
-    return {
-        "server": configuration.host,
-        "ca_path": configuration.ssl_ca_cert or None,
-        "ca_data": configuration.ca_cert_data or None,
-        "insecure": not configuration.verify_ssl,
-        "certificate_path": configuration.cert_file or None,
-        "private_key_path": configuration.key_file or None,
-        "scheme": scheme.title() or None,
-        "token": token or None,
-    }
+        yield
+    except ClientError as error:
+        raise ConnectionError(str(error) or type(error).__name__) from error

@@ -15,10 +15,10 @@ STUCK_SECONDS = 300.0
 class Health:
     """Answers /healthz, /readyz and /metrics.
 
-    `ready` says whether the operator reconciles.
+    `ready` says whether the operator reconciles, or stands by for the one that does.
     """
 
-    def __init__(self, queue: WorkQueue[Key], ready: Callable[[], bool]) -> None:
+    def __init__(self, queue: WorkQueue[Key], ready: Callable[[], bool], leads: Callable[[], bool]) -> None:
         self._queue = queue
         self._ready = ready
         self._metrics = CollectorRegistry()
@@ -31,6 +31,8 @@ class Health:
             "vllm_operator_queue_oldest_seconds", "Age of the oldest waiting key", registry=self._metrics
         )
         oldest.set_function(queue.oldest_seconds)
+        leader = Gauge("vllm_operator_leader", "1 where the Lease is held, else 0", registry=self._metrics)
+        leader.set_function(leads)
 
     async def serve(self, address: str, port: int) -> web.AppRunner:
         """Start to answer. The caller ends it by the runner's `cleanup`."""

@@ -5,12 +5,15 @@ import contextlib
 import logging
 import signal
 import socket
+import uuid
 
 from vllm_operator.config import Settings
-from vllm_operator.controller import handlers
+from vllm_operator.controller import handlers, sockets
 from vllm_operator.controller.children import Children
-from vllm_operator.controller.cluster import Cluster, credentials, load_configuration
+from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.connection import credentials, load_configuration, own_namespace
 from vllm_operator.controller.health import Health
+from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
@@ -24,38 +27,52 @@ RETRY_SECONDS = 3.0
 POLL_SECONDS = 0.05
 """Seconds between looks at whether the store has everything, at the start only."""
 
+END_SECONDS = 2.0
+"""Seconds in which kopf is expected to end; it writes nothing, and with no network it may wait for it."""
+
 log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> int:
-    """Run the operator until SIGTERM, SIGINT or a fault. Returns the exit code."""
-    operator = Operator(settings, Cluster(await load_configuration()))
+    """Run the operator until SIGTERM, SIGINT, a fault or the loss of its Lease. Returns the exit code."""
+    # Two doors: what asks for the Lease, and what is shut when it is not held.
+    front = Cluster(await load_configuration())
+    elector = Elector(front, settings.lease_namespace or own_namespace(), _identity())
+    guarded = sockets.factory(elector.holds, LEASE_SECONDS - TERM_SECONDS)
+    operator = Operator(settings, Cluster(await load_configuration(), guarded), elector)
     _on_signals(operator.stopping)
     server = await operator.health.serve(settings.health_address, settings.health_port)
     try:
-        if not await _served(operator.cluster, operator.stopping):
+        if not await _served(front, operator.stopping) or not await _elected(elector, operator.stopping):
             return 0
         return await operator.reconcile()
     finally:
+        await elector.release()
         await server.cleanup()
         await operator.cluster.close()
+        await front.close()
 
 
 class Operator:
     """All parts of one operator, and their order at the start and at the end."""
 
-    def __init__(self, settings: Settings, cluster: Cluster) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, elector: Elector) -> None:
         self.settings = settings
         self.cluster = cluster
+        self.elector = elector
         self.stopping = asyncio.Event()
         self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event(), set())
-        self.health = Health(self.feed.queue, self._ready)
+        self.health = Health(self.feed.queue, self._ready, elector.holds)
         children = Children(self.feed.store, cluster, settings.defaults)
         progress = ProgressReader(cluster, enabled=settings.read_logs)
         self.reconciler = Reconciler(self.feed.store, cluster, children, progress, socket.gethostname())
 
     async def reconcile(self) -> int:
-        """Watch and reconcile until `stopping` is set or a part ends by a fault. Returns the exit code."""
+        """Watch and reconcile, while the Lease is ours, until `stopping` is set or a part ends by a fault.
+
+        Returns the exit code.
+        """
+        holder = asyncio.create_task(self.elector.hold())
         stop_watching = asyncio.Event()
         registry = handlers.registry(self.feed, credentials)
         watching = await handlers.start(registry, self.settings.namespaces, stop_watching)
@@ -66,21 +83,26 @@ class Operator:
         workers.append(asyncio.create_task(sweep(self.cluster, self.feed, self.settings.namespaces)))
         stopped = asyncio.create_task(self.stopping.wait())
         log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
-        await asyncio.wait({stopped, watcher, *workers}, return_when=asyncio.FIRST_COMPLETED)
+        parts = (holder, watcher, *workers)
+        await asyncio.wait({stopped, *parts}, return_when=asyncio.FIRST_COMPLETED)
         self.stopping.set()
-        failed = [task for task in (watcher, *workers) if task.done()]
+        failed = [task for task in parts if task.done()]
         for task in failed:
             log.error("a part of the operator has ended, and so it ends", exc_info=task.exception())
         # Reconciling ends first, so that nothing is written on the word of a watch that has ended.
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
+        for task in (*workers, listing, holder):
+            task.cancel()
+        await asyncio.gather(*workers, listing, holder, return_exceptions=True)
+        await self.elector.release()  # now, since another operator waits for it
         stop_watching.set()
-        await asyncio.gather(watcher, return_exceptions=True)
+        await asyncio.wait({watcher}, timeout=END_SECONDS)
         return 1 if failed else 0
 
     def _ready(self) -> bool:
-        return self.feed.listed.is_set() and not self.stopping.is_set()
+        """A standby counts: a rollout of the operator waits until the new one is ready to take over."""
+        if self.stopping.is_set():
+            return False
+        return self.elector.following or (self.elector.holds() and self.feed.listed.is_set())
 
     async def _list(self) -> None:
         """Wait until all that there is at the start is in the store.
@@ -135,6 +157,24 @@ class Operator:
 def _on_signals(stopping: asyncio.Event) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
+def _identity() -> str:
+    """Who holds the Lease. A pod that starts again is another: the one before may still be ending."""
+    return f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+
+
+async def _elected(elector: Elector, stopping: asyncio.Event) -> bool:
+    """Wait for the Lease. Returns False when the operator is to stop before."""
+    acquiring = asyncio.create_task(elector.acquire())
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if not acquiring.done():
+        acquiring.cancel()
+        await asyncio.wait({acquiring})
+        return False
+    acquiring.result()
+    return not stopping.is_set()
 
 
 async def _served(cluster: Cluster, stopping: asyncio.Event) -> bool:

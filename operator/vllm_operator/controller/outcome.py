@@ -4,6 +4,9 @@ Stalled: a user must act, and there is no retry (`api.reasons.StalledError`). Wa
 later. Anything else is a passing fault and backs off.
 """
 
+import json
+from collections.abc import Collection
+
 from vllm_operator.api.meta import InvalidObjectError
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.status.conditions import Verdict
@@ -15,14 +18,31 @@ STALLED_RECHECK_SECONDS = 60.0
 class ApiError(Exception):
     """The API server refused a request.
 
-    `status` is the HTTP status code, `retry_after` the seconds that it asked us to wait.
+    `status` is the HTTP status code, `retry_after` the seconds that it asked us to wait, `fields` the
+    paths of what it found wrong. A message also holds values, which are anybody's words: nothing may be
+    decided by what occurs in it.
     """
 
-    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
+    def __init__(
+        self, status: int, message: str, retry_after: float = 0.0, fields: Collection[str] = ()
+    ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
         self.retry_after = retry_after
+        self.fields = frozenset(fields)
+
+    @classmethod
+    def read(cls, status: int, body: bytes, retry_after: str) -> "ApiError":
+        """The error in an answer of the API server, or of a proxy on the way to it."""
+        try:
+            answer = json.loads(body)
+            message = answer["message"]
+            causes = (answer.get("details") or {}).get("causes") or ()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            message, causes = body.decode(errors="replace")[:1000], ()
+        seconds = float(retry_after) if retry_after.isdecimal() else 0.0
+        return cls(status, message, seconds, [cause.get("field", "") for cause in causes])
 
 
 class WaitingError(Exception):
@@ -39,11 +59,14 @@ class WaitingError(Exception):
 
 
 _REJECTIONS = frozenset({400, 403, 422})
+_UNFIT = ("failed to create typed patch object", "failed to convert new object")
+"""How the API server speaks, with code 500, of an applied object that does not fit its schema: a field that
+its version does not know, a key that comes twice."""
 
 
 def rejected(child: str, error: ApiError) -> StalledError | None:
     """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
-    if error.status not in _REJECTIONS:
+    if error.status not in _REJECTIONS and not (error.status == 500 and error.message.startswith(_UNFIT)):
         return None
     words = error.message.strip().removesuffix(".")
     return StalledError(

@@ -51,7 +51,7 @@ def arguments(spec: VLLMServerSpec, profile: Profile, cached: Cached | None) -> 
         profile.check_argument(f"spec.extraArgs[{index}]", argument)
         words.append(argument)
     if spec.prefetch:
-        _check_second_models(spec.extra_args or [])
+        _check_second_models(spec.extra_args or [], profile)
     return [literal(word) for word in words]
 
 
@@ -71,23 +71,29 @@ _SECOND_MODELS = ("--tokenizer", "--hf-config-path", "--lora-modules", "--specul
 """Flags that may name another model than the one that is prefetched."""
 
 
-def _check_second_models(arguments: Sequence[str]) -> None:
+def _check_second_models(arguments: Sequence[str], profile: Profile) -> None:
     """Raise StalledError(InvalidForEngine) for a model that an offline server could not find."""
     for index, argument in enumerate(arguments):
-        flag, equals, value = argument.partition("=")
-        if flag_name(flag) not in _SECOND_MODELS:
+        word, equals, value = argument.partition("=")
+        flag, _, key = word.partition(".")
+        if profile.long(flag) not in _SECOND_MODELS or key not in ("", "model"):
             continue
         values = (
             [value] if equals else list(takewhile(lambda a: not a.startswith("-"), arguments[index + 1 :]))
         )
         for each in values:
-            if f"{names.DATA}/" not in each and not (each.startswith("{") and '"model"' not in each):
+            if f"{names.DATA}/" not in each and not _names_no_model(each):
                 raise StalledError(
                     Reason.INVALID_FOR_ENGINE,
-                    f"spec.extraArgs[{index}]: {flag} names a second model, {each!r}, which is not "
+                    f"spec.extraArgs[{index}]: {word} names a second model, {each!r}, which is not "
                     "prefetched, and the server asks no hub: give a path below /data/, or set spec.prefetch "
                     "to false",
                 )
+
+
+def _names_no_model(value: str) -> bool:
+    """Whether a value is an object of settings alone, such as those of an n-gram speculator."""
+    return value.startswith("{") and '"model"' not in value and '"path"' not in value
 
 
 def load_format(spec: VLLMServerSpec) -> str | None:

@@ -3,9 +3,11 @@
 from typing import Any
 
 from vllm_operator.api.observed import Manifest
+from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.vllmserver import VLLMServer, VLLMServerSpec
-from vllm_operator.desired import devices, engine, names, profile
-from vllm_operator.desired.defaults import Defaults
+from vllm_operator.desired import devices, engine, names
+from vllm_operator.desired.defaults import Defaults, Image
+from vllm_operator.desired.profile import Profile, find, stem_of
 from vllm_operator.desired.records import Inputs
 from vllm_operator.desired.render import render
 
@@ -18,9 +20,22 @@ TEARDOWN_SECONDS = 30
 STARTUP_PERIOD_SECONDS = 10
 
 
+def _profile(server: VLLMServer, image: Image) -> Profile:
+    """The profile of the engine in an image. Raises StalledError(InvalidForEngine)."""
+    family, version = image.engine.split()
+    asked = server.spec.engine
+    if asked is not None and stem_of(asked.family, asked.version) != stem_of(family, version):
+        raise StalledError(
+            Reason.INVALID_FOR_ENGINE,
+            f"spec.engine: {image.image} holds {image.engine}, not {asked.family} {asked.version}; name an "
+            "image in spec.image, or remove spec.engine",
+        )
+    return find(family, version, server.spec.device)
+
+
 def check_engine(server: VLLMServer, inputs: Inputs) -> None:
     """Raise StalledError(InvalidForEngine) if the engine cannot do what a server asks for."""
-    engine.arguments(server.spec, profile.of(inputs.image, server.spec.device), inputs.cached)
+    engine.arguments(server.spec, _profile(server, inputs.image), inputs.cached)
 
 
 def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Manifest:
@@ -46,7 +61,7 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         container=names.CONTAINER,
         image=inputs.image.image,
         image_pull_policy=spec.image_pull_policy,
-        args=engine.arguments(spec, profile.of(inputs.image, spec.device), inputs.cached),
+        args=engine.arguments(spec, _profile(server, inputs.image), inputs.cached),
         env=engine.environment(spec, inputs.image, inputs.cached),
         port=names.PORT,
         resources=devices.resources(spec),

@@ -10,7 +10,6 @@ from importlib.resources import files
 
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.reasons import Reason, StalledError
-from vllm_operator.desired.defaults import Image
 
 _FOLDER = files("vllm_operator.desired.profiles")
 
@@ -30,6 +29,13 @@ class Profile:
     short: Mapping[str, str]
     knobs: Mapping[str, str]
     refused: Mapping[str, Mapping[str, tuple[str, ...]]]
+
+    def long(self, word: str) -> str:
+        """The long flag that a word names: also by a short form, or by a beginning that fits no other."""
+        name = flag_name(word)
+        name = self.short.get(name, name)
+        fitting = [flag for flag in self.flags if flag.startswith(name)]
+        return fitting[0] if len(fitting) == 1 else name
 
     def check_value(self, path: str, flag: str, value: str, device: str) -> None:
         """Raise StalledError(InvalidForEngine) unless the flag exists and takes the value on the device."""
@@ -98,18 +104,17 @@ def known() -> tuple[str, ...]:
     )
 
 
-def of(image: Image, device: str) -> Profile:
-    """The profile of the engine in an image. Raises StalledError(InvalidForEngine)."""
-    family, version = image.engine.split()
-    return find(family, version, device)
+def stem_of(family: str, version: str) -> str:
+    """Name of an engine's profile. Patch releases of vLLM share one."""
+    return f"{family}-{'.'.join(version.split('.')[:2])}"
 
 
 def find(family: str, version: str, device: str) -> Profile:
-    """The profile of an engine. Patch releases of vLLM share one.
+    """The profile of an engine.
 
     Raises StalledError(InvalidForEngine) when there is none.
     """
-    stem = f"{family}-{'.'.join(version.split('.')[:2])}"
+    stem = stem_of(family, version)
     if stem not in known():
         raise _invalid(f"spec.engine: no profile for {family} {version}; known are {', '.join(known())}")
     profile = _load(stem)

@@ -231,11 +231,12 @@ def _pods_wanted(observed: Observed) -> int:
 def _surges(observed: Observed) -> bool:
     """Whether a new pod may start beside an old one: only where both can mount the cache, and on no cards.
 
-    Cards are scarce: a server on Gaudi never needs spare ones to roll.
+    Cards are scarce: a server on Gaudi never needs spare ones to roll. For a given claim that does not exist
+    no old pod has to go: the new one could not start anyway.
     """
-    cache = observed.server.spec.cache
-    if observed.server.spec.device == "gaudi":
-        return False
-    if cache.claim_name is None:
-        return "ReadWriteMany" in (cache.access_modes or ())
-    return observed.claim is not None and "ReadWriteMany" in observed.claim.access_modes
+    server, claim = observed.server, observed.claim
+    cache = server.spec.cache
+    if cache.claim_name is not None and claim is None:
+        return True
+    given = claim.access_modes if cache.claim_name is not None and claim is not None else cache.access_modes
+    return server.spec.device != "gaudi" and "ReadWriteMany" in (given or ())

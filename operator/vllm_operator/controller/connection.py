@@ -1,0 +1,58 @@
+"""Where the API server is, who we are there, and in which namespace."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kubernetes.aio import config
+from kubernetes.aio.client import Configuration
+
+_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+def _kubeconfig() -> str | None:
+    default = Path("~/.kube/config").expanduser()
+    return os.environ.get("KUBECONFIG") or (str(default) if default.exists() else None)
+
+
+async def load_configuration() -> Configuration:
+    """Where the API server is and who we are: KUBECONFIG or ~/.kube/config, else the pod's own account."""
+    configuration = Configuration()
+    kubeconfig = _kubeconfig()
+    # The client types neither way of loading.
+    if kubeconfig:
+        await config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, client_configuration=configuration
+        )
+    else:
+        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    return configuration
+
+
+def own_namespace() -> str:
+    """The namespace that we are in: that of the kubeconfig's context, else that of the pod's own account."""
+    kubeconfig = _kubeconfig()
+    if kubeconfig is None:
+        return _ACCOUNT_NAMESPACE.read_text().strip()
+    _, current = config.list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]
+    return current["context"].get("namespace") or "default"
+
+
+async def credentials() -> dict[str, Any]:
+    """The same way to the API server, in the words of kopf's ConnectionInfo.
+
+    Read afresh at each call: kopf asks again when the API server no longer takes what it has.
+    """
+    configuration = await load_configuration()
+    header = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+    scheme, _, token = (header or "").partition(" ")
+    return {
+        "server": configuration.host,
+        "ca_path": configuration.ssl_ca_cert or None,
+        "ca_data": configuration.ca_cert_data or None,
+        "insecure": not configuration.verify_ssl,
+        "certificate_path": configuration.cert_file or None,
+        "private_key_path": configuration.key_file or None,
+        "scheme": scheme.title() or None,
+        "token": token or None,
+    }

@@ -1,0 +1,80 @@
+"""Every leaf of the schema has an effect: where it is told, what it is told, and nothing else."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.campaign import fields, placement
+from tests.campaign.lanes import Outcomes, chosen, play_all
+from tests.harness.binaries import REPOSITORY
+from tests.harness.operator import Cluster, OperatorProcess
+
+LANES = 3
+ROWS = {row.name: row for row in [*fields.rows(), *placement.rows()]}
+
+
+def schema() -> dict[str, Any]:
+    """The spec's schema, as it is installed."""
+    (crd,) = (each for each in yaml.safe_load_all((REPOSITORY / "crds/vllmservers.yaml").read_text()) if each)
+    whole = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    spec: dict[str, Any] = whole["properties"]["spec"]
+    return spec
+
+
+def nodes(node: dict[str, Any], path: str, optional: bool) -> Iterator[tuple[str, bool, bool]]:
+    """Every node, whether it is a leaf, and whether it or what holds it may be left out."""
+    below = [
+        (child, f"{path}.{name}", optional or name not in node.get("required", ()))
+        for name, child in node.get("properties", {}).items()
+    ]
+    if "items" in node:
+        below.append((node["items"], f"{path}[]", optional))
+    if "additionalProperties" in node:
+        below.append((node["additionalProperties"], f"{path}.*", True))
+    yield path, not below, optional
+    for child, where, may_go in below:
+        yield from nodes(child, where, may_go)
+
+
+NODES = {path: optional for path, _, optional in nodes(schema(), "spec", False)}
+LEAVES = [path for path, is_leaf, _ in nodes(schema(), "spec", False) if is_leaf]
+
+
+@pytest.mark.parametrize("count", [f"{len(LEAVES)} leaves, {len(ROWS)} rows"])
+def test_every_leaf_has_a_row_and_every_row_a_leaf(count: str) -> None:
+    told = {row.leaf for row in ROWS.values()}
+    assert set(LEAVES) - told == set()
+    assert told - set(NODES) == set()
+    assert len(ROWS) == len([*fields.rows(), *placement.rows()]), "two rows are the same"
+
+
+def test_every_optional_leaf_is_taken_away_too() -> None:
+    taken = set().union(*(row.removed for row in ROWS.values()))
+    kept = {
+        leaf
+        for leaf in LEAVES
+        if NODES[leaf]
+        and not any(leaf == node or leaf.startswith((f"{node}.", f"{node}[")) for node in taken)
+    }
+    # One half of the cache takes the other's place; without a number of replicas there is one.
+    assert kept == {"spec.replicas", "spec.cache.claimName", "spec.cache.size"}
+
+
+@pytest.fixture(scope="module")
+def outcomes(request: pytest.FixtureRequest, furnished: Cluster, shared: OperatorProcess) -> Outcomes:
+    """What is wrong with each row: all that were chosen are played before the first is judged."""
+    return play_all(furnished.kubeconfig, [ROWS[name] for name in chosen(request, "row")], LANES)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_leaf_has_its_effect(outcomes: Outcomes, row: str) -> None:
+    if outcomes[row]:
+        pytest.fail(f"{ROWS[row]}\n{outcomes[row]}", pytrace=False)
+
+
+def test_the_way_back_to_the_base_is_open(outcomes: Outcomes) -> None:
+    back = {name: outcome for name, outcome in outcomes.items() if name not in ROWS}
+    assert len(back) == LANES
+    assert {name: outcome for name, outcome in back.items() if outcome} == {}

@@ -1,0 +1,192 @@
+"""Servers at random on a real API server: it judges them as the models do, and takes what we make of them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tests.cases.random_servers import servers
+from tests.cluster import support
+from tests.harness.api import Api, ApiError, Object
+from tests.harness.operator import OperatorProcess
+from vllm_operator.api.meta import InvalidObjectError
+from vllm_operator.api.observed import Cached, Manifest, Observed
+from vllm_operator.api.reasons import StalledError
+from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
+from vllm_operator.desired.defaults import Defaults, Image
+from vllm_operator.desired.names import FIELD_MANAGER
+from vllm_operator.desired.server import desired
+from vllm_operator.status.conditions import MAX_MESSAGE
+
+DEFAULT = Defaults(
+    {"cpu": Image(support.IMAGE, "vllm 0.32"), "gaudi": Image(support.IMAGE, "vllm-gaudi 0.26")}
+)
+CACHED = Cached("0" * 40, "/data/hub")
+REFUSED: tuple[Object, ...] = (
+    {"resources": {"limits": {"cpu": 1}, "requests": {"cpu": 2}}},
+    {"resources": {"limits": {"nonsense": 1}}},
+    {"resources": {"limits": {"example.com/card": "500m"}}},
+    {"tolerations": [{"operator": "Equals", "key": "a"}]},
+    {
+        "topologySpreadConstraints": [
+            {"maxSkew": 0, "topologyKey": "a", "whenUnsatisfiable": "ScheduleAnyway"}
+        ]
+    },
+    {"extraEnv": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.nope"}}}]},
+    {"priorityClassName": "no-such-class"},
+    {
+        "affinity": {
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}
+        }
+    },
+)
+"""Fields that only the validation of pods, or the cluster, knows to be wrong."""
+PLAYED = 12
+"""Servers with a refused child that a running operator is given, each refused for another reason."""
+
+
+class Fuzz:
+    """Asks the API server about servers and their children, and keeps one server of each kind of refusal."""
+
+    def __init__(self, cluster: Any, namespace: str) -> None:
+        self._api = Api(cluster.kubeconfig)  # a client of its own: its warnings are about our objects
+        self._namespace = namespace
+        self.refused: dict[str, Object] = {}
+        self.judged = self.made = self.taken = 0
+
+    def close(self) -> None:
+        self._api.close()
+
+    def check(self, body: Object) -> None:
+        """One server: the verdicts on it agree, and so do its children with what is stored of them."""
+        body = body | {"metadata": body["metadata"] | {"namespace": self._namespace}}
+        self.judged += 1
+        self._api.warnings.clear()
+        stored = self._create(body)
+        problems = problems_of(body)
+        if isinstance(stored, ApiError):
+            assert problems, f"only the API server refuses it: {stored.message}"
+            return
+        assert problems == (), "only the models refuse it"
+        refusal = self.first_refusal(stored)
+        if refusal is not None:
+            assert "PodSecurity" not in refusal.message
+            self.refused.setdefault(kind_of(refusal), body)
+        else:
+            assert self._api.warnings == []
+            self.taken += 1
+
+    def first_refusal(self, stored: Object) -> ApiError | None:
+        """Ask about all children; the first that is refused is the one that the operator speaks of."""
+        server = VLLMServer.parse(stored)
+        seen = Observed(server=server, children={}, claim=None, pods=())
+        try:
+            # What fills the cache, and what serves: without a prefetch they are the same.
+            stages = [desired(seen, DEFAULT).manifests, desired(seen, DEFAULT, CACHED).manifests]
+        except StalledError:
+            return None
+        answers = []
+        for manifest in (manifest for manifests in stages for manifest in manifests):
+            answers.append(self._apply(manifest))
+            if manifest["kind"] in ("Deployment", "Job"):
+                answers.append(self._create(pod(manifest)))
+        self.made += 1
+        return next((answer for answer in answers if isinstance(answer, ApiError)), None)
+
+    def _apply(self, manifest: Manifest) -> Object | ApiError:
+        try:
+            live = self._api.apply(manifest, FIELD_MANAGER, dry_run=True)
+        except ApiError as error:
+            return error
+        if manifest["kind"] not in IMMUTABLE:  # never applied again
+            assert digest(owned(live, FIELD_MANAGER)) == digest(manifest), manifest["kind"]
+        return live
+
+    def _create(self, obj: Object) -> Object | ApiError:
+        try:
+            return self._api.create(obj, dry_run=True)
+        except ApiError as error:
+            return error
+
+
+def problems_of(body: Object) -> tuple[str, ...]:
+    """What the models find wrong."""
+    try:
+        VLLMServer.parse(body)
+    except InvalidObjectError as error:
+        return error.problems
+    return ()
+
+
+def pod(controller: Manifest) -> Object:
+    """A pod as the controller of a Deployment or Job makes it, but of an account that is there already."""
+    template = controller["spec"]["template"]
+    metadata = {"generateName": "fuzz-", "namespace": controller["metadata"]["namespace"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"] | metadata,
+        "spec": template["spec"] | {"serviceAccountName": "default"},
+    }
+
+
+def kind_of(error: ApiError) -> str:
+    """What refusals have in common that differ only in values and places."""
+    causes = error.details.get("causes") or [{"field": "", "message": error.message}]
+    text = f"{error.details.get('kind')} {causes[0]['field']} {causes[0]['message']}"
+    return re.sub(r'"[^"]*"|(?<=with name )\S+|\[[^]]*]|\d+', "", text)[:200]
+
+
+def words(error: ApiError) -> list[str]:
+    """What the API server says is wrong, without the name of the object."""
+    causes = error.details.get("causes")
+    if not causes:
+        return [error.message.split(": ", 1)[-1]]
+    return [f"{cause['field']}: {cause['message']}" for cause in causes]
+
+
+@pytest.fixture
+def fuzz(cluster: Any, namespace: str) -> Iterator[Fuzz]:
+    found = Fuzz(cluster, namespace)
+    found._api.wait_object("ServiceAccount", namespace, "default")
+    yield found
+    found.close()
+
+
+def test_what_the_models_take_the_api_server_takes(
+    request: pytest.FixtureRequest, api: Api, fuzz: Fuzz, namespace: str, operator: OperatorProcess
+) -> None:
+    examples = request.config.getoption("--fuzz-examples")
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(servers())
+    def check(body: Object) -> None:
+        fuzz.check(body)
+
+    for fields in REFUSED:
+        fuzz.check(support.server(namespace, **fields))
+    assert len(fuzz.refused) == len(REFUSED)
+    check()
+    print(f"{fuzz.judged} judged, {fuzz.made} made, {fuzz.taken} taken, refused:", *fuzz.refused, sep="\n")
+    assert fuzz.taken > examples / 3
+    expected = {}
+    for number, body in enumerate(list(fuzz.refused.values())[:PLAYED]):
+        name = f"played-{number}"
+        metadata = {"metadata": {"name": name, "namespace": namespace}}
+        expected[name] = fuzz.first_refusal(api.create(body | metadata, dry_run=True))
+        api.create(body | metadata)
+    for name, refusal in expected.items():
+        assert refusal is not None
+        message = support.wait_stalled(api, namespace, name, "ChildRejected")
+        missing = [said for said in words(refusal) if said not in message]
+        # Only a very long message may be cut, and never before the first of the reasons.
+        assert missing == [] or (len(message) == MAX_MESSAGE and words(refusal)[0][:500] in message)
