@@ -25,14 +25,14 @@ class Condition(Model):
 
 
 class WarmupStatus(Model):
-    """How far a start has come, as the server's own lines tell; absent when nothing starts."""
+    """How far a download or a start has come, as its own lines tell; absent when there is none."""
 
     phase: str
-    """What is being done, such as `Loading`, `Prompt` or `Decode`."""
+    """What is being done, such as `download`, `Loading`, `Prompt` or `Decode`."""
     done: int
-    """Steps that are done."""
+    """Steps that are done; of a download, bytes."""
     total: int
-    """Steps in all."""
+    """Steps or bytes in all; 0 where that is not known."""
 
 
 class VLLMServerStatus(Model):
@@ -57,7 +57,7 @@ class VLLMServerStatus(Model):
     model_revision: str | None = None
     """Commit of the model that the cache holds, where a prefetch has filled it."""
     warmup: WarmupStatus | None = None
-    """How far the first pod that starts has come; written every 20 seconds at most."""
+    """How far the download, or the first pod that starts, has come; written every 20 seconds at most."""
     refresh_available: bool | None = None
     """Whether the present operator would make other pods than those that its record keeps: change
     `spec.rollout.refresh` to take them."""
