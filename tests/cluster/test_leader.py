@@ -19,6 +19,7 @@ from tests.harness.operator import Cluster, OperatorProcess
 from tests.harness.wire import Wire
 
 LEASE = timedelta(seconds=15)
+CHILDREN = ("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "Deployment")
 SERVERS = [f"s{index:02d}" for index in range(20)]
 TAKEN_SECONDS = 60.0
 
@@ -57,7 +58,7 @@ def wait_leads(api: Api, operator: OperatorProcess) -> None:
 
 def assert_made_once(api: Api, namespace: str, audit: Audit, *operators: OperatorProcess) -> None:
     """Every server has got its five children, and no child was created twice."""
-    for kind in support.CHILD_KINDS:
+    for kind in CHILDREN:
         found = api.list(kind, namespace, labels=support.SERVER_LABEL)
         assert len(found) == len(SERVERS), kind
     writes = [each for operator in operators for each in audit.writes(operator.user)]
