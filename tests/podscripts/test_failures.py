@@ -40,13 +40,28 @@ def check(run: Run, reason: str, code: int, *words: str) -> str:
 
 
 REFUSALS: dict[str, tuple[dict[str, bool] | None, str, str, tuple[str, ...]]] = {
-    "gated, no token": ({"gated": True}, "", "GatedModel", ("401", "Ask for access", "model.tokenSecretRef")),
+    "gated, no token": (
+        {"gated": True},
+        "",
+        "GatedModel",
+        ("401", "Ask for access", "spec.model.tokenSecretRef"),
+    ),
     "gated, not granted": ({"gated": True}, TOKEN, "GatedModel", ("403", "not in the authorized list")),
-    "no such model": (None, "", "ModelNotFound", ("401", "no such model", "private", "model.tokenSecretRef")),
+    "no such model": (
+        None,
+        "",
+        "ModelNotFound",
+        ("401", "no such model", "private", "spec.model.tokenSecretRef"),
+    ),
     "no such model, token": (None, TOKEN, "ModelNotFound", ("404", "no such model", "private")),
     "private, no token": ({"private": True}, "", "ModelNotFound", ("no such model", "private")),
     "private, other's token": ({"private": True}, TOKEN, "ModelNotFound", ("404", "private")),
-    "wrong token": ({}, "hf_Wrong", "InvalidToken", ("401", INVALID_CREDENTIALS, "model.tokenSecretRef")),
+    "wrong token": (
+        {},
+        "hf_Wrong",
+        "InvalidToken",
+        ("401", INVALID_CREDENTIALS, "spec.model.tokenSecretRef"),
+    ),
     "token with a space": ({}, TOKEN + " x", "InvalidToken", ("Correct it",)),
     "token with another letter": ({}, TOKEN + "é", "InvalidToken", ("Correct it",)),
 }
@@ -86,7 +101,7 @@ UNREACHABLE: dict[str, tuple[str, Answer, str]] = {
     "another thing": (
         "/api/",
         (200, {}, b'{"sha": "x", "siblings": [{"rfilename": "a"}]}'),
-        "model.hubEndpoint",
+        "spec.model.hubEndpoint",
     ),
     "a list": ("/api/", (200, {}, b"[]"), "not as a hub does"),
 }
@@ -151,7 +166,7 @@ def test_no_name_leads_out_of_the_cache(hub: Hub, prefetch: Runner, place: Path,
 def test_too_little_space_is_seen_before(hub: Hub, prefetch: Runner, volume: Callable[[int], Path]) -> None:
     hub.add("org/model", SMALL | {"model.safetensors": noise(3 << 20)})
     run = prefetch(volume(2), "org/model")
-    check(run, "CacheFull", EXIT_ACT, "0.00 GiB more are needed", "GiB are free", "cache.size")
+    check(run, "CacheFull", EXIT_ACT, "0.00 GiB more are needed", "GiB are free", "spec.cache.size")
     assert hub.sent == 0
 
 
@@ -168,7 +183,7 @@ def test_a_volume_that_fills_up_in_mid_write(
             filler.write_bytes(bytes(2 << 20))
 
     hub.during = during
-    check(prefetch(home, "org/model"), "CacheFull", EXIT_ACT, "No space left on device", "cache.size")
+    check(prefetch(home, "org/model"), "CacheFull", EXIT_ACT, "No space left on device", "spec.cache.size")
     filler.unlink()
     hub.during, hub.asked = (lambda asked, sent: None), []
     done = prefetch(home, "org/model").done
@@ -189,7 +204,7 @@ def test_a_file_of_somebody_else(hub: Hub, prefetch: Runner, place: Path) -> Non
         f"uid 1234 may not use {link}",
         "uid 1000",
         "mode 0777",
-        "cache.fsGroup",
+        "spec.cache.fsGroup",
     )
 
 

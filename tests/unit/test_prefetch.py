@@ -44,6 +44,11 @@ def made(spec: dict[str, Any], *children: Child, **seen: Any) -> Desired:
     return desired(observed(server(spec), *children, **seen), DEFAULT)
 
 
+def reported(spec: dict[str, Any], *pods: PodFacts, job_: Child | None = None) -> Desired:
+    """What a server whose Job has ended comes to: its pods are believed, for the Job is its own."""
+    return made(spec, job_ or job(name_of(spec)), pods=pods)
+
+
 def commit_of(of: Desired) -> str | None:
     assert of.target.prefetch is not None
     cached = of.target.prefetch.cached
@@ -93,7 +98,7 @@ def test_first_the_cache_and_then_pods() -> None:
         *("ServiceAccount", "PersistentVolumeClaim", "Service", "ConfigMap", "Job")
     ]
     assert (first.target.record, commit_of(first)) == ("", None)
-    then = made(SPEC, pods=[done(SPEC)])
+    then = reported(SPEC, done(SPEC))
     assert commit_of(then) == COMMIT
     container = kinds(then.manifests)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
     args, variables = container["args"], {entry["name"] for entry in container["env"]}
@@ -133,16 +138,23 @@ def test_the_job_asks_for_no_card_and_passes_pod_security() -> None:
     ],
 )
 def test_what_is_no_report_tells_no_commit(report: str) -> None:
-    assert made(SPEC, pods=[done(SPEC, last_words=report)]).target.record == ""
+    assert reported(SPEC, done(SPEC, last_words=report)).target.record == ""
 
 
 def test_other_pods_tell_no_commit() -> None:
-    others = [done(SPEC, exit_code=1), replace(done(SPEC), job="another"), replace(done(SPEC), job=None)]
-    assert made(SPEC, pods=others).target.record == ""
+    others = [done(SPEC, exit_code=1), done(SPEC, job_uid="uid-of-another"), done(SPEC, job_uid=None)]
+    assert reported(SPEC, *others).target.record == ""
+
+
+def test_the_job_of_an_earlier_server_of_this_name_tells_no_commit() -> None:
+    name = name_of(SPEC)
+    assert reported(SPEC, done(SPEC)).target.record
+    for other in (job(name, owner="uid-0"), job(name, uid="uid-of-a-later-job"), job("chat-prefetch-other")):
+        assert reported(SPEC, done(SPEC), job_=other).target.record == ""
 
 
 def kept(spec: dict[str, Any] = SPEC, commit: str = COMMIT) -> Child:
-    return record_of(kinds(made(spec, pods=[done(spec, commit)]).manifests)["ControllerRevision"])
+    return record_of(kinds(reported(spec, done(spec, commit)).manifests)["ControllerRevision"])
 
 
 def test_what_was_found_is_kept_in_the_record_and_never_resolved_again() -> None:
@@ -160,6 +172,8 @@ def test_what_was_found_is_kept_in_the_record_and_never_resolved_again() -> None
         {"model": {"name": "org/model", "revision": "v2"}},
         {"cache": {"claimName": "weights"}},
         {"rollout": {"refresh": "again"}},
+        {"model": {"name": "org/model", "trustRemoteCode": True}},
+        {"extraArgs": ["--load-format", "mistral"]},
     ],
     ids=str,
 )
@@ -183,6 +197,9 @@ def test_once_the_cache_is_filled_token_and_hub_decide_no_pod() -> None:
         {"extraEnv": [{"name": "https_proxy", "value": "http://proxy.example"}]},
         {"image": "own:1", "engine": {"family": "vllm", "version": "0.32"}},
         {"cache": {"size": "10Gi", "fsGroup": 5}},
+        {"resources": {"limits": {"memory": "8Gi"}}},
+        {"podLabels": {"team": "a"}},
+        {"podAnnotations": {"a/b": "c"}},
     ],
     ids=str,
 )
@@ -204,7 +221,7 @@ def test_what_the_engine_does_not_know_is_said_before_the_download() -> None:
 
 def serving(spec: dict[str, Any] = SPEC) -> tuple[Child, Child]:
     """A record and the Deployment that runs it."""
-    found = record_of(kinds(made(spec, pods=[done(spec)]).manifests)["ControllerRevision"])
+    found = record_of(kinds(reported(spec, done(spec)).manifests)["ControllerRevision"])
     return found, deployment(record=found.name.rsplit("-", 1)[1])
 
 
@@ -217,7 +234,9 @@ def test_a_revision_that_serves_is_kept_while_another_model_is_fetched() -> None
         == kinds(made(SPEC, record, running).manifests)["Deployment"]["spec"]["template"]
     )
     assert made_["Deployment"]["spec"]["replicas"] == 2, "and may be scaled"
-    assert {"Job", "PodDisruptionBudget"} <= set(made_)
+    assert list(made_)[-4:] == ["PodDisruptionBudget", "Deployment", "ConfigMap", "Job"], (
+        "the Job comes last: what refuses it must not keep the Deployment from being scaled"
+    )
     assert superfluous(observed(server(), record, running), set(), other.target) == ()
 
 
@@ -269,14 +288,26 @@ def test_a_volume_is_not_bound_where_no_card_is() -> None:
     assert selector({}) is None
 
 
-def test_where_a_volume_may_be_bound_the_server_must_fit() -> None:
-    def requests(**seen: Any) -> Any:
-        limits = {"limits": {"cpu": 8, "memory": "32Gi"}}
-        (container,) = job_of(SPEC | {"resources": limits}, **seen)["spec"]["template"]["spec"]["containers"]
-        return container["resources"]["requests"]
+def resources(wanted: dict[str, Any], **seen: Any) -> Any:
+    (container,) = job_of(SPEC | {"resources": wanted}, **seen)["spec"]["template"]["spec"]["containers"]
+    return container["resources"]
 
-    assert requests() == requests(claim=claim(phase="Pending")) == {"cpu": "8", "memory": "32Gi"}
-    assert requests(claim=claim()) == {"cpu": "1", "memory": "2Gi"}
+
+def test_where_a_volume_may_be_bound_the_server_must_fit() -> None:
+    limits = {"cpu": "8", "memory": "32Gi"}
+    wanted = {"limits": {"cpu": 8, "memory": "32Gi"}}
+    assert resources(wanted) == resources(wanted, claim=claim(phase="Pending"))
+    assert resources(wanted) == {"requests": limits, "limits": limits}
+    assert resources(wanted, claim=claim()) == {
+        "requests": {"cpu": "1", "memory": "2Gi"},
+        "limits": limits,
+    }
+
+
+def test_the_job_never_asks_for_more_than_it_may_use() -> None:
+    small = {"limits": {"memory": "1Gi"}}
+    assert resources(small, claim=claim())["requests"] == {"cpu": "1", "memory": "1Gi"}
+    assert "limits" not in resources({"requests": {"cpu": 4}}, claim=claim())
 
 
 def test_a_server_of_an_operator_without_prefetch_is_left_as_it_is() -> None:
@@ -332,13 +363,14 @@ def test_the_image_is_the_servers() -> None:
     assert container["image"] == "own:1"
 
 
-def test_a_cache_of_another_layout_that_cannot_be_written_is_used_where_it_is() -> None:
-    words = json.dumps(REPORT | {"cache": "/data/hub/hub"})
-    then = made(SPEC, pods=[done(SPEC, last_words=words)])
+@pytest.mark.parametrize("folder", ["/data/hub/hub", "/data"])
+def test_a_cache_of_another_layout_that_cannot_be_written_is_used_where_it_is(folder: str) -> None:
+    words = json.dumps(REPORT | {"cache": folder})
+    then = reported(SPEC, done(SPEC, last_words=words))
     record = record_of(kinds(then.manifests)["ControllerRevision"])
     for each in (then, made(SPEC | {"engineArgs": {"seed": 1}}, record)):
         container = kinds(each.manifests)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
-        assert {"name": "HF_HUB_CACHE", "value": "/data/hub/hub"} in container["env"]
+        assert {"name": "HF_HUB_CACHE", "value": folder} in container["env"]
 
 
 def test_the_program_is_told_what_the_server_will_need() -> None:

@@ -96,7 +96,12 @@ def test_the_long_flag_of_a_word(word: str, flag: str) -> None:
         (["--load_format", "hf"], "hf"),
         (["--load-format"], None),
         (["load-format", "hf"], None),
+        (["--load-f=hf"], "hf"),
+        (["--load_for", "hf"], "hf"),
+        (["--load-formats", "hf"], None),
+        (["--lo", "hf"], None),
+        (["--load-format", "hf", "--seed", "1", "--load-format=mistral"], "mistral"),
     ],
 )
 def test_the_format_of_weights(words: list[str], format_: str | None) -> None:
-    assert engine.load_format(server({"extraArgs": words}).spec) == format_
+    assert engine.load_format(words) == format_

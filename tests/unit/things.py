@@ -14,6 +14,7 @@ from vllm_operator.api.observed import (
     PodFacts,
     Prefetch,
     RecordFacts,
+    Source,
     Target,
 )
 from vllm_operator.api.vllmserver import VLLMServer
@@ -96,7 +97,7 @@ def job(name: str, **facts: Any) -> JobFacts:
     """A Job that runs."""
     plain: dict[str, Any] = {"created_at": "2026-01-02T03:04:05Z", "succeeded": False}
     plain |= {"failed": "", "beside": False}
-    return JobFacts(**_common("Job", name), **(plain | facts))
+    return JobFacts(**(_common("Job", name) | plain | facts))
 
 
 def record(
@@ -115,7 +116,7 @@ def record(
         revision=revision,
         default_image=default.image if default else None,
         default_engine=default.engine if default else None,
-        source=("org/model", None, None, refresh),
+        source=Source("org/model", None, None, refresh, False, None),
         cached=cached,
         renderer=rendered_by or renderer(),
         content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from vllm_operator.api.vllmserver import VLLMServer
 
@@ -91,8 +91,16 @@ class JobFacts(Child):
     """Whether it may only run beside the pods that hold the cache's claim."""
 
 
-Source = tuple[str, str | None, str | None, str | None]
-"""What a cache was filled from: model, revision, given claim, `rollout.refresh`."""
+class Source(NamedTuple):
+    """What a cache was filled from: another one has to be fetched."""
+
+    model: str
+    revision: str | None
+    claim: str | None
+    """The claim that was given."""
+    refresh: str | None
+    trust_remote_code: bool
+    load_format: str | None
 
 
 @dataclass(frozen=True, slots=True)

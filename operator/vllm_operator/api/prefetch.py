@@ -73,7 +73,9 @@ def read_report(text: str) -> Prefetched | PrefetchFailure | None:
 
 def read_step(line: str) -> PrefetchStep | None:
     """What a line of a prefetch's log says; None for lines that are for people."""
-    found = re.fullmatch(r"prefetch: (resolve|verify|download|done)(?: ([0-9]+)/([0-9]+))?", line.strip())
+    found = re.fullmatch(
+        r"prefetch: (resolve|verify|download|done)(?: ([0-9]{1,18})/([0-9]{1,18}))?", line.strip()
+    )
     if found is None:
         return None
     step, done, total = found.groups()

@@ -4,6 +4,7 @@ Answers are plain JSON. The client's typed models are passed by: they validate a
 happened, and cost more CPU than the request. Its `call_api` gives authentication, TLS and connections.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from vllm_operator.desired.canonical import encode
 from vllm_operator.desired.names import FIELD_MANAGER
 
 REQUEST_TIMEOUT_SECONDS = 15
+LOG_SECONDS = 3
 CONNECTIONS = 32
 
 # A charset, because the client calls json.dumps itself for every dict and for the bare content type, and
@@ -200,9 +202,12 @@ class Cluster:
         return items
 
     async def last_lines(self, namespace: str, pod: str, container: str) -> str:
-        """The last lines of a container's log. Raises ApiError."""
-        query = {"container": container, "tailLines": "50", "limitBytes": "16384"}
-        return (await self._ask("GET", f"{_path('Pod', namespace, pod)}/log", query)).decode(errors="replace")
+        """The last lines of a container's log. Raises ApiError, OSError or TimeoutError."""
+        query = {"container": container, "tailLines": "10", "limitBytes": "65536"}
+        # The API server asks the node, which may be dead.
+        async with asyncio.timeout(LOG_SECONDS):
+            data = await self._ask("GET", f"{_path('Pod', namespace, pod)}/log", query)
+        return data.decode(errors="replace")
 
     async def _call(
         self,

@@ -5,11 +5,13 @@ Events are not watched: a cluster has more of them than of anything else, and ne
 They are read for what hangs, ever more seldom the longer it hangs.
 """
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 
 from vllm_operator.api.observed import Manifest
 from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.outcome import PASSING
 from vllm_operator.status.view import Hanging
 
 PATIENCE_SECONDS = 3.0
@@ -26,18 +28,24 @@ _MOUNTED = frozenset({"FailedCreatePodSandBox", "Pulling", "Pulled", "Created", 
 _VAGUE = "Unable to attach or mount volumes"
 """How the kubelet begins when it sums up what other Events say better (pkg/kubelet/kubelet.go)."""
 
+log = logging.getLogger(__name__)
+
 
 async def look(
     cluster: Cluster, namespace: str, hanging: Iterable[Hanging], now: datetime
 ) -> tuple[dict[str, str], float | None]:
     """What Events say of what hangs, by its name, and in how many seconds to look again.
 
-    Raises ApiError.
+    Where they cannot be read nothing is said: that must not keep the rest of a status from being written.
     """
     ages = sorted((each.name, each.uid, _age(each, now)) for each in hanging)
     said = {}
     for name, uid, _ in [item for item in ages if item[2] >= PATIENCE_SECONDS][:MOST]:
-        words = _words(await cluster.events_about(namespace, uid))
+        try:
+            words = _words(await cluster.events_about(namespace, uid))
+        except PASSING as error:
+            log.debug("%s/%s: no Events of it: %s", namespace, name, error or type(error).__name__)
+            continue
         if words:
             said[name] = words
     return said, min((_pause(age) for _, _, age in ages), default=None)

@@ -19,6 +19,7 @@ from vllm_operator.api.quantity import canonical
 from vllm_operator.api.vllmserver import KIND
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
+from vllm_operator.desired.engine import load_format
 from vllm_operator.desired.records import pack
 
 Body = Mapping[str, Any]
@@ -129,7 +130,14 @@ def _record(body: Body) -> dict[str, Any]:
 
 def _source(spec: Body) -> Source:
     model, cache, rollout = (spec.get(part) or {} for part in ("model", "cache", "rollout"))
-    return model.get("name", ""), model.get("revision"), cache.get("claimName"), rollout.get("refresh")
+    return Source(
+        model.get("name", ""),
+        model.get("revision"),
+        cache.get("claimName"),
+        rollout.get("refresh"),
+        model.get("trustRemoteCode", False),
+        load_format(spec.get("extraArgs") or ()),
+    )
 
 
 def _job(body: Body) -> dict[str, Any]:

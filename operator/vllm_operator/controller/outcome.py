@@ -45,6 +45,10 @@ class ApiError(Exception):
         return cls(status, message, seconds, [cause.get("field", "") for cause in causes])
 
 
+PASSING = (ApiError, OSError, TimeoutError)
+"""What a request may end in that another one may not."""
+
+
 class WaitingError(Exception):
     """Nothing is wrong, and nothing can be done before something else has happened.
 

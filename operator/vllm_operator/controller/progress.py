@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from vllm_operator.api.observed import PodFacts, Progress
 from vllm_operator.controller.cluster import Cluster
-from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.outcome import PASSING
 from vllm_operator.controller.store import Key
 from vllm_operator.status import progress
 
@@ -60,9 +60,11 @@ class ProgressReader:
     async def _read(self, key: Key, pod: PodFacts) -> Progress | None:
         try:
             return progress.read(await self._cluster.last_lines(key.namespace, pod.name, pod.container))
-        except ApiError as error:
+        except PASSING as error:
             # No right to it, or the container has ended: then what there is to say is in the pod's status.
-            log.debug("%s/%s: no log of %s: %s", key.namespace, key.name, pod.name, error)
+            log.debug(
+                "%s/%s: no log of %s: %s", key.namespace, key.name, pod.name, error or type(error).__name__
+            )
             return None
 
 

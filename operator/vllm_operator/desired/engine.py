@@ -50,7 +50,7 @@ def arguments(spec: VLLMServerSpec, profile: Profile, cached: Cached | None) -> 
     for index, argument in enumerate(spec.extra_args or ()):
         profile.check_argument(f"spec.extraArgs[{index}]", argument)
         words.append(argument)
-    if spec.prefetch:
+    if prefetches(spec):
         _check_second_models(spec.extra_args or [], profile)
     return [literal(word) for word in words]
 
@@ -96,14 +96,19 @@ def _names_no_model(value: str) -> bool:
     return value.startswith("{") and '"model"' not in value and '"path"' not in value
 
 
-def load_format(spec: VLLMServerSpec) -> str | None:
-    """The value of `--load-format` among the extra arguments."""
-    words = iter(spec.extra_args or ())
-    for word in words:
-        flag, equals, value = word.partition("=")
-        if flag_name(flag) == "--load-format":
-            return value if equals else next(words, None)
-    return None
+def prefetches(spec: VLLMServerSpec) -> bool:
+    """Whether a server's model is fetched by a Job of its own, and the server then asks no hub."""
+    return spec.prefetch and not spec.model.offline and not spec.model.name.startswith("/")
+
+
+def load_format(arguments: Sequence[str]) -> str | None:
+    """The value of `--load-format` among extra arguments; vLLM takes beginnings of it, and the last one."""
+    found = None
+    for index, argument in enumerate(arguments):
+        flag, equals, value = argument.partition("=")
+        if "--load-format".startswith(flag_name(flag)) and flag_name(flag).startswith("--loa"):
+            found = value if equals else next(iter(arguments[index + 1 :]), None)
+    return found
 
 
 def literal(text: str) -> str:

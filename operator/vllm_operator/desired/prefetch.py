@@ -14,6 +14,7 @@ from typing import Any
 
 from vllm_operator.api.observed import Cached, JobFacts, Manifest, Observed, Prefetch
 from vllm_operator.api.prefetch import EXIT_ACT, Prefetched, read_report
+from vllm_operator.api.quantity import exact
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import engine, names, pod, records
 from vllm_operator.desired.defaults import Defaults, Image
@@ -34,7 +35,7 @@ volume may be bound, and there the server must fit."""
 def find(observed: Observed, image: Image) -> Prefetch | None:
     """The prefetch of a server, or None if it needs none."""
     spec = observed.server.spec
-    if not spec.prefetch or spec.model.offline or spec.model.name.startswith("/"):
+    if not engine.prefetches(spec):
         return None
     job = names.prefetch_job(observed.server.name, _digest(observed.server, image))
     return Prefetch(job, _recorded(observed) or _reported(observed, job))
@@ -47,8 +48,12 @@ def _recorded(observed: Observed) -> Cached | None:
 
 
 def _reported(observed: Observed, job: str) -> Cached | None:
+    made = observed.children.get(("Job", job))
+    if made is None or made.owner != observed.server.uid:
+        return None
     for pod_ in observed.pods:
-        said = read_report(pod_.last_words) if pod_.job == job and pod_.exit_code == 0 else None
+        # By uid: a Job of an earlier server of this name had this name, and may have filled another claim.
+        said = read_report(pod_.last_words) if pod_.job_uid == made.uid and pod_.exit_code == 0 else None
         if isinstance(said, Prefetched) and COMMIT.fullmatch(said.commit) and _is_ours(said.cache):
             return Cached(said.commit, said.cache)
     return None
@@ -56,7 +61,7 @@ def _reported(observed: Observed, job: str) -> Cached | None:
 
 def _is_ours(folder: str) -> bool:
     """Whether a folder is in the cache: what a pod says is not believed blindly."""
-    return folder.startswith(f"{names.DATA}/") and ".." not in folder.split("/")
+    return f"{folder}/".startswith(f"{names.DATA}/") and ".." not in folder.split("/")
 
 
 def useless(observed: Observed, prefetch: Prefetch) -> bool:
@@ -78,7 +83,8 @@ def basis(observed: Observed) -> Hashable:
         return None
     claim, deployment = observed.claim, observed.deployment
     return (
-        frozenset((pod_.job, pod_.last_words) for pod_ in observed.pods if pod_.job and pod_.exit_code == 0),
+        frozenset((pod_.job_uid, pod_.last_words) for pod_ in observed.pods if pod_.exit_code == 0),
+        frozenset((child.uid, child.owner) for child in observed.children.values() if child.kind == "Job"),
         claim.phase if claim else None,
         deployment.record if deployment else None,
         observed.held,
@@ -89,7 +95,8 @@ def _digest(server: VLLMServer, image: Image) -> str:
     """Digest of all that decides the Job: a Job cannot be changed, so another one is made."""
     fields = {
         *("image_pull_policy", "image_pull_secrets", "extra_env", "proxy", "node_selector", "tolerations"),
-        *("affinity", "priority_class_name", "service_account_name", "device"),
+        *("affinity", "priority_class_name", "service_account_name", "device", "resources"),
+        *("pod_labels", "pod_annotations"),
     }
     include: dict[str, Any] = dict.fromkeys(fields, True)
     include["model"] = {"name", "revision", "token_secret_ref", "hub_endpoint", "trust_remote_code"}
@@ -97,7 +104,9 @@ def _digest(server: VLLMServer, image: Image) -> str:
     include["rollout"] = {"refresh"}
     include["gaudi"] = {"generation"}
     deciding = server.spec.model_dump(mode="json", include=include, exclude_none=True, exclude_defaults=True)
-    text = json.dumps([deciding, image.image, engine.load_format(server.spec)], sort_keys=True)
+    text = json.dumps(
+        [deciding, image.image, engine.load_format(server.spec.extra_args or ())], sort_keys=True
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
@@ -140,7 +149,7 @@ def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Man
         working_folder=FOLDER,
         args=[engine.literal(word) for word in _arguments(server)],
         env=engine.prefetch_environment(spec),
-        requests=_requests(observed),
+        resources=_resources(observed),
         data=names.DATA,
         home=names.HOME,
         folder=f"{FOLDER}/{PROGRAM}",
@@ -150,7 +159,7 @@ def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Man
 
 
 def _arguments(server: VLLMServer) -> list[str]:
-    model, format_ = server.spec.model, engine.load_format(server.spec)
+    model, format_ = server.spec.model, engine.load_format(server.spec.extra_args or ())
     words = [model.name]
     if model.revision is not None:
         words += ["--revision", model.revision]
@@ -184,9 +193,13 @@ def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
     return fields
 
 
-def _requests(observed: Observed) -> dict[str, str]:
+def _resources(observed: Observed) -> dict[str, dict[str, str]]:
+    """Requests and limits of the Job: a quota on limits asks for some, and the server's are enough."""
     claim, resources = observed.claim, observed.server.spec.resources
-    if claim is not None and claim.phase == "Bound":
-        return REQUESTS
-    asked = {**(resources.limits or {}), **(resources.requests or {})}
-    return {name: asked.get(name, amount) for name, amount in REQUESTS.items()}
+    limits = {name: amount for name, amount in (resources.limits or {}).items() if name in REQUESTS}
+    asked = {} if claim is not None and claim.phase == "Bound" else {**limits, **(resources.requests or {})}
+    requests = {
+        name: min(wanted := asked.get(name, amount), limits.get(name, wanted), key=exact)
+        for name, amount in REQUESTS.items()
+    }
+    return {"requests": requests, "limits": limits} if limits else {"requests": requests}

@@ -20,6 +20,7 @@ from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import encode
 from vllm_operator.desired.defaults import Defaults, Image
+from vllm_operator.desired.engine import load_format
 
 # Fields that decide no pod. A field that is not named here does: forgetting one rolls a server once too
 # often, and never leaves an edit without effect.
@@ -59,7 +60,14 @@ def image(observed: Observed, defaults: Defaults) -> tuple[Image, bool]:
 def source(server: VLLMServer) -> Source:
     """What a server's cache is to be filled from."""
     spec = server.spec
-    return spec.model.name, spec.model.revision, spec.cache.claim_name, spec.rollout.refresh
+    return Source(
+        spec.model.name,
+        spec.model.revision,
+        spec.cache.claim_name,
+        spec.rollout.refresh,
+        spec.model.trust_remote_code,
+        load_format(spec.extra_args or ()),
+    )
 
 
 def inputs(server: VLLMServer, image: Image, *, pinned: bool, cached: Cached | None) -> Inputs:
@@ -95,7 +103,7 @@ _FAMILIES = {"cpu": "vllm", "gaudi": "vllm-gaudi"}
 def _pinned(observed: Observed) -> Image | None:
     """The default image as it was when this server first used it with the present `rollout.refresh`."""
     for record in reversed(observed.records):
-        if record.source[-1] != observed.server.spec.rollout.refresh:
+        if record.source.refresh != observed.server.spec.rollout.refresh:
             continue
         image, engine = record.default_image, record.default_engine
         if image and engine and engine.split()[0] == _FAMILIES[observed.server.spec.device]:

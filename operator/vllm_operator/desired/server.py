@@ -64,11 +64,12 @@ def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults:
     # What the engine refuses is said before anything is downloaded for it.
     check_engine(server, inputs)
     manifests = [*_service_account(server), *_claim(observed), _service(server)]
-    manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
     deployment = observed.deployment
     running = _record_of(observed, deployment.record) if deployment and deployment.record else None
     if running is not None:
         manifests += [*_disruption_budget(observed), _deployment(observed, records.unpack(running.content))]
+    # Last: what refuses the Job must not keep what serves from being scaled.
+    manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
     return Desired(Target("", inputs.image.image, False, wanted), tuple(manifests))
 
 
@@ -108,7 +109,10 @@ def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, default
         return True
     if recorded.renderer == records.renderer():
         return False
-    template = pod_template(server, inputs, defaults)
+    try:
+        template = pod_template(server, inputs, defaults)
+    except StalledError:
+        return False  # what the present operator would not make is nothing to take
     return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
 
 

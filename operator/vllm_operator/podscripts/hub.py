@@ -74,7 +74,7 @@ def listing(model: str, revision: str | None) -> tuple[str, dict[str, File]]:
         raise Failure(
             "HubUnreachable",
             f"{constants.ENDPOINT} answers, but not as a hub does, with commit, sizes and hashes "
-            f"({error!r}). Check model.hubEndpoint and proxies.",
+            f"({error!r}). Check spec.model.hubEndpoint and proxies.",
         ) from error
     wrong = [
         file for file in files if not OID.fullmatch(file.oid) or {"", ".", ".."} & {*file.name.split("/")}
@@ -103,7 +103,7 @@ def check_token() -> None:
         raise Failure(
             "InvalidToken",
             "The token holds characters that no token has, such as a space or a line break. "
-            "Correct it in the Secret that model.tokenSecretRef names.",
+            "Correct it in the Secret that spec.model.tokenSecretRef names.",
         )
 
 
@@ -120,20 +120,22 @@ def refused(status: int, headers: Mapping[str, str]) -> Failure:
     if code == "GatedRepo" or (status == 403 and not get_token()):
         remedy = (
             "Ask for access on the model's page, and name a Secret with the token of an account that has it "
-            "in model.tokenSecretRef."
+            "in spec.model.tokenSecretRef."
         )
         return Failure("GatedModel", f"{said} {remedy}")
     if code == "RevisionNotFound":
         return Failure(
-            "ModelNotFound", f"{said} There is the model, but no such revision: correct model.revision."
+            "ModelNotFound", f"{said} There is the model, but no such revision: correct spec.model.revision."
         )
     if status in (401, 403) and get_token() and code != "RepoNotFound":
-        remedy = "Put a valid token that may read this model into the Secret that model.tokenSecretRef names."
+        remedy = (
+            "Put a valid token that may read this model into the Secret that spec.model.tokenSecretRef names."
+        )
         return Failure("InvalidToken", f"{said} {remedy}")
     if status in (401, 404):
         remedy = (
-            "Either there is no such model, or it is private: correct model.name, or name a Secret with a "
-            "token that may read it in model.tokenSecretRef."
+            "Either there is no such model, or it is private: correct spec.model.name, or name a Secret with "
+            "a token that may read it in spec.model.tokenSecretRef."
         )
         return Failure("ModelNotFound", f"{said} {remedy}")
     return Failure("PrefetchFailed", said)
@@ -144,7 +146,7 @@ def understood(error: BaseException) -> Failure:
     if isinstance(error, Failure):
         return error
     if isinstance(error, OSError) and error.errno in FULL:
-        remedy = "Give it more space (cache.size may grow), or remove models from it that nobody serves."
+        remedy = "Give it more space (spec.cache.size may grow), or remove models from it that nobody serves."
         return Failure("CacheFull", f"The cache is full ({error.strerror}). {remedy}")
     if isinstance(error, OSError) and error.errno in DENIED:
         return Failure("CacheNotReadable", _denied(error))
@@ -168,7 +170,7 @@ def _denied(error: OSError) -> str:
     return (
         f"uid {os.getuid()} may not use {path}: it belongs to uid {owner.st_uid}, gid {owner.st_gid}, mode "
         f"{owner.st_mode & 0o7777:04o}. Give the volume's files to uid {os.getuid()} (chown -R), or set "
-        "cache.fsGroup to a group that may read and write them."
+        "spec.cache.fsGroup to a group that may read and write them."
     )
 
 

@@ -67,7 +67,7 @@ class Prefetch:
             (listed[name] for name in needed(listed, self.load_format)), key=lambda file: file.size
         )
         if not files:
-            raise Failure("ModelNotFound", f"{self.model} holds no files. Correct model.name.")
+            raise Failure("ModelNotFound", f"{self.model} holds no files. Correct spec.model.name.")
         missing = self._missing(commit, files)
         if missing:
             self._download(commit, missing, sum(file.size for file in files))

@@ -24,6 +24,9 @@ NOT_CREATED_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerE
 """Reasons for which the kubelet cannot make a container (pkg/kubelet/kuberuntime/kuberuntime_container.go,
 pkg/kubelet/container/sync_result.go)."""
 OOM_KILLED = "OOMKilled"
+NOT_CACHED = "appropriate cached snapshot folder"
+"""What huggingface_hub says where an offline server finds no model (0.36, _snapshot_download.py)."""
+REFILL = "The cache does not hold the model any more: any new text in spec.rollout.refresh fetches it again."
 VOLUME_CONFLICTS = ("didn't match PersistentVolume's node affinity", "volume node affinity conflict")
 """The scheduler's words now (k8s.io/kubernetes v1.36.3, pkg/scheduler/framework/plugins/volumebinding,
 ErrReasonNodeConflict), and those of Kubernetes 1.30."""
@@ -191,8 +194,9 @@ def crash_looping(view: View) -> Verdict | None:
     # The engine's own words stand above those of the front, and are more than the kubelet keeps.
     search = " | grep Error:" if ELSEWHERE in words else ""
     logs = view.kubectl(f"logs {pod.name} --previous{search}")
+    lost = f" {REFILL}" if NOT_CACHED in words else ""
     words = sentence(words) or "no last words."
-    message = f"Container ended with exit code {pod.exit_code}: {words} See {logs}"
+    message = f"Container ended with exit code {pod.exit_code}: {words}{lost} See {logs}"
     return Verdict(False, Reason.CRASH_LOOPING, message)
 
 

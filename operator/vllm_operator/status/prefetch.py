@@ -17,9 +17,12 @@ def _job(view: View) -> JobFacts | None:
 def _last_try(view: View) -> tuple[Reason, str] | None:
     """Why the last try has ended, in the program's words or the container's."""
     tries = view.tries()
-    if not tries or tries[-1].exit_code == 0:
+    if not tries:
         return None
     last = tries[-1]
+    if last.exit_code == 0:
+        words = last.last_words.strip() or "nothing"
+        return Reason.PREFETCH_FAILED, f"The prefetch has ended, and what it reports cannot be read: {words}"
     said = read_report(last.last_words)
     if isinstance(said, PrefetchFailure):
         return said.reason, said.message
@@ -32,8 +35,10 @@ def _last_try(view: View) -> tuple[Reason, str] | None:
 def failed(view: View) -> Verdict | None:
     """The Job has failed for good: somebody must act, and then delete it."""
     job, tries = _job(view), view.tries()
-    # The exit code says so before the Job controller does.
-    if job is None or not (job.failed or (tries and tries[-1].exit_code == EXIT_ACT)):
+    # The exit code says so before the Job controller does. Where it has succeeded and there is no commit yet,
+    # its report says nothing.
+    ended = tries and (tries[-1].exit_code == EXIT_ACT or (job and job.succeeded))
+    if job is None or not (job.failed or ended):
         return None
     reason, message = _last_try(view) or (Reason.PREFETCH_FAILED, job.failed)
     again = view.kubectl(f"delete job {job.name}")
@@ -69,8 +74,8 @@ def no_room_beside(view: View) -> Verdict | None:
 
 def trying_again(view: View) -> Verdict | None:
     """A try has failed, and the Job controller makes another."""
-    last = _last_try(view)
-    if last is None or view.first(lambda pod: pod.started_at):
+    last, tries = _last_try(view), view.tries()
+    if last is None or tries[-1].exit_code == 0 or view.first(lambda pod: pod.started_at):
         return None
     reason, message = last
     return Verdict(False, reason, f"{message.rstrip('.')}. It is tried again")
@@ -118,7 +123,8 @@ def judge(view: View) -> Verdict:
 def cached(view: View, readiness: Verdict) -> Verdict | None:
     """Whether the cache holds the model; None for a server that needs no prefetch."""
     prefetch = view.target.prefetch
-    if prefetch is None:
+    # A server that an operator without prefetch has made goes on as it is.
+    if prefetch is None or (prefetch.cached is None and view.target.record):
         return None
     if prefetch.cached is None:
         return Verdict(False, readiness.reason, readiness.message)

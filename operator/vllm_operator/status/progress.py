@@ -10,10 +10,12 @@ import re
 from vllm_operator.api.observed import Progress
 from vllm_operator.api.prefetch import read_step
 
+# A few digits only: int() raises on thousands of them, and a log may say anything.
+_COUNTED = r"(?P<done>[0-9]{1,9})/(?P<total>[0-9]{1,9})"
 _STEPS = (
-    re.compile(r"\[Warmup\]\[(?P<phase>[^\]]+)\]\[(?P<done>\d+)/(?P<total>\d+)\]"),
-    re.compile(r"(?P<phase>\w+) warmup processing: ?:?\s+\d+%\|[^|]*\| (?P<done>\d+)/(?P<total>\d+)"),
-    re.compile(r"(?P<phase>Loading) \w+ checkpoint shards:\s+\d+% Completed \| (?P<done>\d+)/(?P<total>\d+)"),
+    re.compile(rf"\[Warmup\]\[(?P<phase>[^\]]{{1,40}})\]\[{_COUNTED}\]"),
+    re.compile(rf"(?P<phase>\w{{1,40}}) warmup processing: ?:?\s+\d+%\|[^|]*\| {_COUNTED}"),
+    re.compile(rf"(?P<phase>Loading) \w+ checkpoint shards:\s+\d+% Completed \| {_COUNTED}"),
 )
 
 

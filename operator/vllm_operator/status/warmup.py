@@ -13,7 +13,7 @@ def warming_up(view: View) -> Verdict | None:
     The Deployment counts a pod some milliseconds after the pod says that it is ready; another reason in
     between would tell nobody anything.
     """
-    answering = sum(pod.ready and not pod.job for pod in view.observed.pods)
+    answering = sum(pod.ready and not (pod.job or pod.deleting) for pod in view.observed.pods)
     uncounted = view.deployment is None or view.deployment.ready_replicas < answering
     pod = view.first(lambda pod: pod.started_at and (uncounted or not pod.ready))
     if pod is None:
