@@ -15,7 +15,7 @@ class Bad:
 
     `refused` holds words of the API server, which stores nothing of it. Else the server becomes not ready
     for a reason with words in its message. `harmless` says that the Deployment is not touched. `stranger`
-    is an object that is in the way meanwhile, and `played` a state that the new pod's container is put in.
+    is an object that is in the way meanwhile.
     """
 
     name: str
@@ -25,7 +25,6 @@ class Bad:
     words: str = ""
     harmless: bool = False
     stranger: Object = field(default_factory=dict)
-    played: Object = field(default_factory=dict)
 
 
 def refused() -> Iterator[Bad]:
@@ -101,17 +100,20 @@ def never_ready() -> Iterator[Bad]:
     yield Bad("no such node", nowhere, reason="Unschedulable", words="node affinity/selector")
     claim = {"cache": {"claimName": "nowhere"}}
     yield Bad("no such claim", claim, reason="CacheUnbound", words="Claim nowhere does not exist")
-    for life, reason in (
-        ("image-pull", "ImagePullFailed"),
-        ("crash", "CrashLooping"),
-        ("never-ready", "WarmingUp"),
-    ):
-        yield Bad(life, {"extraEnv": [{"name": "TEST_LIFE", "value": life}]}, reason=reason)
-    waits = {"reason": "CreateContainerConfigError", "message": 'secret "nobody" not found'}
-    token: Fields = {"model": {"name": "org/model", "tokenSecretRef": {"name": "nobody"}}}
-    token["extraEnv"] = [{"name": "TEST_LIFE", "value": "never-ready"}]
-    words = 'secret "nobody" not found'
-    yield Bad("no such Secret", token, reason="SecretNotFound", words=words, played={"waiting": waits})
+    lives = ("image-pull", "ImagePullFailed"), ("crash", "CrashLooping"), ("oom", "OutOfMemory")
+    for life, reason in (*lives, ("never-ready", "WarmingUp")):
+        yield Bad(life, {"extraEnv": [_life(life)]}, reason=reason)
+    secret = {"name": "A", "valueFrom": {"secretKeyRef": {"name": "nobody", "key": "b"}}}
+    for life, words in (("no-secret", 'secret "nobody" not found'), ("no-key", "couldn't find key b")):
+        yield Bad(life, {"extraEnv": [secret, _life(life)]}, reason="SecretNotFound", words=words)
+    settings = {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "nobody", "key": "b"}}}
+    words = 'configmap "nobody" not found'
+    missing = {"extraEnv": [settings, _life("no-config")]}
+    yield Bad("no-config", missing, reason="ContainerNotCreated", words=words)
+
+
+def _life(life: str) -> Fields:
+    return {"name": "TEST_LIFE", "value": life}
 
 
 def held() -> Iterator[Bad]:

@@ -39,7 +39,8 @@ def play(api: Api, namespace: str, mode: str, bad: Bad) -> None:
     if bad.refused:
         is_refused(api, namespace, good(mode) | bad.fields, bad.refused)
     else:
-        is_told(api, namespace, good(mode) | bad.fields, bad)
+        put(api, namespace, good(mode) | bad.fields)
+        support.wait_condition(api, namespace, NAME, bad.reason, "False", words=bad.words)
     put(api, namespace, good(mode))
     support.wait_serving(api, namespace, NAME)
     if bad.stranger:
@@ -75,17 +76,6 @@ def is_refused(api: Api, namespace: str, spec: Object, words: str) -> None:
     assert words in answer, answer
     after = support.child(api, namespace, "VLLMServer", NAME)
     assert support.version(after) == support.version(before)
-
-
-def is_told(api: Api, namespace: str, spec: Object, bad: Bad) -> None:
-    before = pod_uids(api, namespace)
-    put(api, namespace, spec)
-    if bad.played:
-        support.wait_condition(api, namespace, NAME, "WarmingUp", "False")
-        (pod,) = (pod for pod in api.list("Pod", namespace) if pod["metadata"]["uid"] not in before)
-        status = {**pod["status"]["containerStatuses"][0], "state": bad.played}
-        api.patch_status("Pod", namespace, pod["metadata"]["name"], {"containerStatuses": [status]})
-    support.wait_condition(api, namespace, NAME, bad.reason, "False", words=bad.words)
 
 
 def lane(mode: str, some: list[Bad], api: Api) -> Outcomes:

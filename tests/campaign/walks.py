@@ -18,7 +18,7 @@ ROWS = [
     for row in [*fields.rows(), *placement.rows()]
     if not (row.refused or row.stalled or row.fresh or row.own)
 ]
-BADS = [bad for bad in bads() if not (bad.stranger or bad.played)]
+BADS = [bad for bad in bads() if not bad.stranger]
 SMALL: Spec = {"model": {"name": "org/model"}, "device": "cpu", "cache": BASE["cache"]}
 Child = tuple[str, str, str]
 """Kind, name and uid."""
