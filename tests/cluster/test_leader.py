@@ -77,7 +77,7 @@ def taken(audit: Audit, operator: OperatorProcess) -> Request:
 def assert_fenced(audit: Audit, old: OperatorProcess, new: OperatorProcess) -> None:
     """The old leader wrote nothing after the end of its Lease; the new one did not take it before."""
     renewed = [each for each in audit.writes(old.user, leases=True) if each.resource == "leases"]
-    end = max(when(each) for each in renewed if each.code == 200) + LEASE
+    end = max(when(each) for each in renewed if each.code in (200, 201)) + LEASE
     take = taken(audit, new)
     assert take.resource == "leases"
     # The last renewal was observed by the new one after the API server had received it.
