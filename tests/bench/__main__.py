@@ -79,10 +79,10 @@ def _compare(arena: Arena, rates: dict[str, float], stormy: dict[str, list[Versi
 def _ratios(rates: dict[str, float], replayed: Replayed) -> dict[str, float]:
     return {
         "writes": replayed.sent,
-        "servers/s to children made": replayed.children,
+        "servers/s to Jobs made": replayed.jobs,
         "writes/s": replayed.writes,
-        "operator/replay, servers/s to children made": rates["children"] / replayed.children,
-        "operator/replay, writes/s until all children were made": rates["writes"] / replayed.writes,
+        "operator/replay, servers/s to Jobs made": rates["jobs"] / replayed.jobs,
+        "operator/replay, writes/s until all Jobs were made": rates["writes"] / replayed.writes,
     }
 
 

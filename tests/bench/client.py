@@ -45,6 +45,14 @@ def apply(obj: Object, subresource: str | None = None, *, manager: str = "vllm-o
     return Call("PATCH", f"{path}?{query}", APPLY_PATCH, encode(obj))
 
 
+def delete(obj: Object) -> Call:
+    """A DELETE as the operator's, but for the uid, which nobody knows beforehand."""
+    metadata = obj["metadata"]
+    options = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+    path = KINDS[obj["kind"]].path(metadata["namespace"], metadata["name"])
+    return Call("DELETE", path, "application/json", encode(options))
+
+
 def post_event(event: Object) -> Call:
     """A POST of an Event in its newer form."""
     path = f"/apis/events.k8s.io/v1/namespaces/{event['metadata']['namespace']}/events"

@@ -9,13 +9,16 @@ from tests.bench.history import Version
 from tests.harness.api import Object
 from tests.harness.audit import WRITES, Request
 
+PREFETCH = ("configmaps", "jobs")
+"""Children that are there only until the cache is filled."""
 CHILDREN = (
-    "serviceaccounts",
-    "persistentvolumeclaims",
-    "controllerrevisions",
-    "services",
-    "deployments",
+    *("serviceaccounts", "persistentvolumeclaims", "services", *PREFETCH),
+    *("controllerrevisions", "deployments"),
 )
+WANTED = Counter(
+    [f"patch {each} -> 201" for each in CHILDREN] + [f"delete {each} -> 200" for each in PREFETCH]
+)
+"""What the children of one server take, from its creation until it is Ready."""
 
 
 def label(request: Request) -> str:
@@ -44,7 +47,8 @@ def check_reads(requests: Iterable[Request]) -> list[str]:
     looks: Counter[tuple[str, str]] = Counter()
     found = []
     for each in requests:
-        if each.verb == "get" and each.name:
+        # Of a log no watch tells.
+        if each.verb == "get" and each.name and each.subresource != "log":
             looks[each.resource, each.name] += each.code < 500
             if each.code < 400:
                 found.append(f"{label(each)} {each.name}: a read of what the watches tell")
@@ -63,17 +67,25 @@ def server_of(child: str) -> str:
 
 
 def check_children(writes: Sequence[Request], servers: Iterable[str]) -> list[str]:
-    """Say where a server's children took more or fewer writes than one each."""
-    made = [each for each in writes if each.resource in CHILDREN]
-    found = [
-        f"{label(each)} of {each.name}: not the creation of a child" for each in made if each.code != 201
-    ]
-    created = Counter((server_of(each.name), each.resource) for each in made if each.code == 201)
-    for server in servers:
-        for resource in CHILDREN:
-            if created[server, resource] != 1:
-                found.append(f"{server}: {created[server, resource]} creations of {resource}, not 1")
+    """Say where a server's children took more or fewer writes than they should, or went too early."""
+    made: dict[str, list[Request]] = {server: [] for server in servers}
+    for each in writes:
+        if each.resource in CHILDREN and (server := server_of(each.name)) in made:
+            made[server].append(each)
+    found = []
+    for server, own in made.items():
+        counted = Counter(map(label, own))
+        for kind in sorted(counted.keys() | WANTED.keys()):
+            if counted[kind] != WANTED[kind]:
+                found.append(f"{server}: {counted[kind]} times {kind}, not {WANTED[kind]}")
+        found += [f"{server}: {label(each)} before there was a record" for each in _early(own)]
     return found
+
+
+def _early(writes: Sequence[Request]) -> list[Request]:
+    """Deletes of one server that came before its record: what the Job had found was then written nowhere."""
+    recorded = [each.answered for each in writes if label(each) == "patch controllerrevisions -> 201"]
+    return [each for each in writes if each.verb == "delete" and each.time < min(recorded, default="9")]
 
 
 def status_writes(writes: Iterable[Request]) -> Counter[str]:

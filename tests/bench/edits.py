@@ -40,7 +40,7 @@ def edit_at_rest(arena: Arena, history: History, result: Result) -> None:
     for name in arena.edited:
         generation = _edit(arena, name, 64)["metadata"]["generation"]
         history.wait(partial(rests, name, generation), 60, f"{name} is Ready again")
-    requests = arena.audit.requests(since=mark)
+    requests = arena.audit.requests(since=mark, leases=False)
     writes = counts.writes(requests, arena.operator.user)
     ways = {name: history.versions[name][before[name] - 1 :] for name in arena.edited}
     no_ops = counts.no_op_statuses(writes, ways)

@@ -5,20 +5,22 @@ from dataclasses import dataclass
 
 from tests.bench import counts
 from tests.bench.arena import Arena, server
-from tests.bench.client import IN_FLIGHT, Call, Chain, apply, create, post_event, send
+from tests.bench.client import IN_FLIGHT, Call, Chain, apply, create, delete, post_event, send
 from tests.bench.history import Version
+from tests.cluster.prefetching import COMMIT
 from tests.harness.api import Object
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import Cached, Observed
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.config import Settings
-from vllm_operator.desired.server import desired
+from vllm_operator.desired import names
+from vllm_operator.desired.server import PREFETCH_KINDS, desired
 
 
 @dataclass(frozen=True)
 class Replayed:
     """Rates of a replay, and what it sent."""
 
-    children: float
+    jobs: float
     writes: float
     sent: int
 
@@ -28,29 +30,47 @@ def replay(
 ) -> Replayed:
     """Write what the operator wrote, once more into a namespace of its own, with `replicas` if given.
 
-    First all children of all servers, then, in a second go, all statuses and Events; each server's in order.
+    First the children of all servers up to their Jobs, then, in a second go, those that follow a prefetch and
+    the end of the Jobs, and then all statuses and Events; each server's in order.
     """
     arena.add_namespace(namespace)
     send(arena.kubeconfig, [[create(server(namespace, name))] for name in arena.names])
     stored = {each["metadata"]["name"]: each for each in arena.api.list("VLLMServer", namespace)}
-    children = [_children(stored[name], replicas) for name in arena.names]
+    before = [_until_prefetched(stored[name], replicas) for name in arena.names]
+    after = [_once_prefetched(stored[name], replicas) for name in arena.names]
     said = [_said(stored[name], versions[name]) for name in arena.names]
     begin = time.monotonic()
-    send(arena.kubeconfig, children, IN_FLIGHT)
+    send(arena.kubeconfig, before, IN_FLIGHT)
     middle = time.monotonic()
+    send(arena.kubeconfig, after, IN_FLIGHT)
     send(arena.kubeconfig, said, IN_FLIGHT)
     end = time.monotonic()
-    sent = sum(map(len, children)) + sum(map(len, said))
+    sent = sum(len(chain) for chain in (*before, *after, *said))
     return Replayed(len(arena.names) / (middle - begin), sent / (end - begin), sent)
 
 
-def _children(stored: Object, replicas: int | None) -> Chain:
-    observed = Observed(server=VLLMServer.parse(stored), children={}, claim=None, pods=())
-    manifests = desired(observed, Settings().defaults).manifests
+def _until_prefetched(stored: Object, replicas: int | None) -> Chain:
+    manifests = _manifests(stored, None)
+    for manifest in manifests:
+        if manifest["kind"] == "Job" and replicas == 0:
+            manifest["spec"]["suspend"] = True
+    return [apply(manifest) for manifest in manifests]
+
+
+def _once_prefetched(stored: Object, replicas: int | None) -> Chain:
+    ended = _manifests(stored, None)
+    made = {(each["kind"], each["metadata"]["name"]) for each in ended}
+    manifests = _manifests(stored, Cached(COMMIT, names.HUB))
     for manifest in manifests:
         if manifest["kind"] == "Deployment" and replicas is not None:
             manifest["spec"]["replicas"] = replicas
-    return [apply(manifest) for manifest in manifests]
+    new = [each for each in manifests if (each["kind"], each["metadata"]["name"]) not in made]
+    return [*map(apply, new), *(delete(each) for each in ended if each["kind"] in PREFETCH_KINDS)]
+
+
+def _manifests(stored: Object, cached: Cached | None) -> tuple[Object, ...]:
+    observed = Observed(server=VLLMServer.parse(stored), children={}, claim=None, pods=())
+    return desired(observed, Settings().defaults, cached).manifests
 
 
 def _said(stored: Object, versions: list[Version]) -> Chain:

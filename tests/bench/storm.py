@@ -13,8 +13,12 @@ from tests.bench.history import History, Version
 from tests.bench.machine import cpu_seconds, resident_bytes, wait_quiet
 from tests.bench.result import Result
 from tests.harness.audit import Request
+from vllm_operator.controller.handlers import WATCHED
+from vllm_operator.controller.sweep import ROUND_SECONDS
 
 REST_SECONDS = 60.0
+MOST_SWEEPS = 1 + int(REST_SECONDS / (ROUND_SECONDS / len(WATCHED) / 2))
+"""It lists one kind after the other, with a pause between two that is at least half of the mean one."""
 MOST_BYTES, MOST_BYTES_A_SERVER = 90e6, 20e3
 
 
@@ -36,24 +40,28 @@ def storm(arena: Arena, history: History, result: Result) -> dict[str, float]:
     history.wait(lambda: len(history.ready) == everyone, 60 + total, "all servers are Ready")
     ready = [_first_ready(history.versions[name]) - begin for name in arena.names]
     used, memory = wait_quiet(pid) - before, resident_bytes(pid)
-    requests = arena.audit.requests(since=mark)
+    requests = arena.audit.requests(since=mark, leases=False)
     own = [each for each in requests if each.user == arena.operator.user]
     writes = counts.writes(own, arena.operator.user)
-    made = [each for each in writes if each.resource == "deployments" and each.code == 201]
-    children, last = (max(counts.seconds(each.time) for each in some) - clock for some in (made, writes))
-    # What comes later waits for pods, and not for the operator.
-    busy = [each for each in writes if counts.seconds(each.time) - clock <= children]
-    rates = {"children": total / children, "ready": total / max(ready), "writes": len(busy) / children}
+    jobs, deployments = (
+        max(counts.seconds(each.time) for each in writes if (each.resource, each.code) == (kind, 201)) - clock
+        for kind in ("jobs", "deployments")
+    )
+    last = max(counts.seconds(each.time) for each in writes) - clock
+    # What comes later waits for pods, those of the Jobs first, and not for the operator.
+    busy = [each for each in writes if counts.seconds(each.time) - clock <= jobs]
+    rates = {"jobs": total / jobs, "ready": total / max(ready), "writes": len(busy) / jobs}
     figures: dict[str, Any] = {
         "servers": total,
         "s until all were created": created - begin,
-        "s until all children were made": children,
+        "s until all Jobs were made": jobs,
+        "s until all Deployments were made": deployments,
         "s until all were Ready": max(ready),
         "s until Ready, median": median(ready),
         "s until the operator's last write": last,
-        "servers/s to children made": rates["children"],
+        "servers/s to Jobs made": rates["jobs"],
         "servers/s to Ready": rates["ready"],
-        "operator's writes/s until all children were made": rates["writes"],
+        "operator's writes/s until all Jobs were made": rates["writes"],
         "operator's CPU, ms per server": used / total * 1000,
         "operator's CPU, ms per write": used / len(writes) * 1000,
         "operator's memory without servers, MB": alone["bytes"] / 1e6,
@@ -109,14 +117,17 @@ def rest(arena: Arena, result: Result) -> None:
     mark, before = arena.audit.mark(), cpu_seconds(arena.operator.pid)
     time.sleep(REST_SECONDS)
     used = cpu_seconds(arena.operator.pid) - before
-    requests = arena.audit.requests(arena.operator.user, since=mark)
-    asked = [each for each in requests if each.verb != "watch" and each.resource != "leases"]
+    requests = arena.audit.requests(arena.operator.user, since=mark, leases=False)
+    swept = [each for each in requests if each.verb == "list" and "limit=500" in each.uri]
+    asked = [each for each in requests if each.verb != "watch" and each not in swept]
     figures = {
-        f"requests in {REST_SECONDS:.0f} s but watches": len(asked),
+        f"requests in {REST_SECONDS:.0f} s but watches and sweeps": len(asked),
+        f"lists of the sweep (at most {MOST_SWEEPS})": len(swept),
         "CPU, % of one": used / REST_SECONDS * 100,
     }
     result.add("Rest", figures)
     result.demand([f"at rest: {kind}: {count}" for kind, count in counts.table(asked).items()])
+    result.demand([f"at rest: {len(swept)} lists of the sweep"] if len(swept) > MOST_SWEEPS else [])
 
 
 def restart(arena: Arena, result: Result) -> None:

@@ -29,7 +29,10 @@ class Bad:
 
 def refused() -> Iterator[Bad]:
     """What is never stored."""
-    yield Bad("device", {"device": "gaudi"}, refused='Unsupported value: "gaudi"')
+    yield Bad("device", {"device": "cuda"}, refused='Unsupported value: "cuda"')
+    cards = {"device": "gaudi", "tensorParallelSize": 3}
+    yield Bad("three cards", cards, refused="must be 1, 2, 4 or 8 on Gaudi")
+    yield Bad("cards of no Gaudi", {"gaudi": {"sysNice": True}}, refused="only with device: gaudi")
     yield Bad("port", {"service": {"port": 0}}, refused="spec.service.port")
     yield Bad("no cache", {"cache": {"fsGroup": 1}}, refused="give exactly one of size")
     yield Bad("another class", {"cache": {"size": "1Gi"}}, refused="cannot change")

@@ -15,6 +15,9 @@ CLASS = "campaign"
 """A storage class whose claims are bound at once and may grow."""
 PRIORITIES = ("campaign-high", "campaign-low")
 ACCOUNTS = ("puller", "other-puller")
+RUNTIMES = ("campaign-habana", "campaign-other")
+NODES = {"g2": {"kubernetes.io/hostname": "gaudi-0"}, "g3": {"kubernetes.io/os": "linux"}}
+"""What the operator is told of nodes with cards."""
 GIVEN = "given-weights"
 """A claim that several nodes may mount."""
 
@@ -120,6 +123,7 @@ BASE: Spec = {
         "retention": "Delete",
         "fsGroup": 2000,
     },
+    "prefetch": False,
     "replicas": 1,
     "service": {"type": "NodePort", "port": 8010, "annotations": {"note": "b"}},
     "warmup": {"timeoutSeconds": 3000},
@@ -162,3 +166,44 @@ def edited(spec: Mapping[str, Any], change: Mapping[str, Any]) -> Spec:
 
 def _key(node: Any, part: str) -> Any:
     return int(part) if isinstance(node, list) else part
+
+
+def _sizes(first: int) -> dict[str, int]:
+    return {"min": first, "step": first + 1, "max": first + 2}
+
+
+GAUDI = edited(
+    BASE,
+    {
+        "device": "gaudi",
+        "engine": {"family": "vllm-gaudi", "version": "0.26"},
+        "cpu": REMOVED,
+        "engineArgs.dtype": "bfloat16",
+        "pipelineParallelSize": 2,
+        # A namespace that is restricted takes no pod with sysNice, and no fake node has huge pages.
+        "gaudi": {
+            "generation": "g3",
+            "runtimeClassName": RUNTIMES[0],
+            "sysNice": False,
+            "lazyCollectives": True,
+        },
+        "warmup": {
+            "timeoutSeconds": 3000,
+            "skip": True,
+            "strategy": "lin",
+            "buckets": {
+                "promptBatchSize": _sizes(10),
+                "promptQuery": _sizes(20),
+                "promptContext": _sizes(30),
+                "decodeBatchSize": _sizes(40),
+                "decodeBlocks": _sizes(50),
+            },
+            "recipeCache": {"enabled": True, "size": "4Gi"},
+        },
+        # The nodes of the other base are too few for cards of several servers.
+        "affinity": REMOVED,
+    },
+)
+"""The same server on Gaudi cards."""
+
+BASES = {"cpu": BASE, "gaudi": GAUDI}

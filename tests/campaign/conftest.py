@@ -4,12 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.campaign.base import NODES
 from tests.campaign.equipment import PREFIX, classes
 from tests.harness.audit import Audit
 from tests.harness.controlplane import ControlPlane
-from tests.harness.fixtures import ForeignCluster, api, cluster, namespace, shared
+from tests.harness.fixtures import ForeignCluster, api, cluster, namespace
+from tests.harness.operator import OperatorProcess
 
-__all__ = ["api", "cluster", "furnished", "namespace", "shared"]
+__all__ = ["api", "cluster", "furnished", "namespace"]
 
 VOLUMES = 40
 
@@ -27,6 +29,19 @@ def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane]:
             cluster.api.delete("Namespace", None, each["metadata"]["name"])
     for obj in made:
         cluster.api.delete(obj["kind"], None, obj["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def shared(cluster: ControlPlane | ForeignCluster) -> Iterator[OperatorProcess]:
+    """A running operator for all namespaces, which is told of nodes with cards."""
+    settings = {
+        f"VLLM_OPERATOR_GAUDI_{generation.upper()}_NODES": ",".join(
+            f"{key}={value}" for key, value in nodes.items()
+        )
+        for generation, nodes in NODES.items()
+    }
+    with OperatorProcess(cluster, None, settings) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

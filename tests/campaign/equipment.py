@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator
 
-from tests.campaign.base import ACCOUNTS, CLASS, GIVEN, PRIORITIES
+from tests.campaign.base import ACCOUNTS, CLASS, GIVEN, PRIORITIES, RUNTIMES
 from tests.harness import equipment
 from tests.harness.api import Api, Object
 from tests.harness.fixtures import RESTRICTED
@@ -36,6 +36,13 @@ def classes(volumes: int) -> Iterator[Object]:
         "allowVolumeExpansion": True,
     }
     yield from equipment.volumes(volumes, CLASS, f"{PREFIX}{uuid.uuid4().hex[:8]}")
+    for name in RUNTIMES:
+        yield {
+            "apiVersion": "node.k8s.io/v1",
+            "kind": "RuntimeClass",
+            "metadata": {"name": name},
+            "handler": "habana",
+        }
     for number, name in enumerate(PRIORITIES, 1):
         yield {
             "apiVersion": "scheduling.k8s.io/v1",

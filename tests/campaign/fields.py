@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from tests.campaign.base import ACCOUNTS, GIVEN
 from tests.campaign.table import GONE, Row, plain, row
 from tests.cases.table import REMOVED
+from tests.cluster.prefetching import COMMIT
 
 IN_ONE_WAY = "storageClassName and accessModes cannot change"
 
@@ -39,7 +40,9 @@ def model() -> Iterator[Row]:
 
 def engine() -> Iterator[Row]:
     """The engine, its image and the number of its ranks."""
-    yield row({"device": "gaudi"}, refused='Unsupported value: "gaudi"')
+    yield row({"device": "cuda"}, refused='Unsupported value: "cuda"')
+    yield row({"device": "gaudi"}, refused="engine.family is vllm-gaudi on Gaudi")
+    yield row({"engine.family": "vllm-gaudi"}, refused="engine.family is vllm-gaudi on Gaudi")
     yield row({"engine.family": "other"}, refused='Unsupported value: "other"')
     yield row({"engine.version": "0.33"}, stalled=("InvalidForEngine", "no profile for vllm 0.33"))
     # A patch of the same engine has the same flags; what it is decides a pod all the same.
@@ -58,6 +61,7 @@ def engine() -> Iterator[Row]:
     yield row({"imagePullSecrets.0.name": "other"}, {"pod.imagePullSecrets.0.name": "other"})
     yield row({"imagePullSecrets": REMOVED}, {"pod.imagePullSecrets": GONE})
     yield from plain("tensorParallelSize", 3, "args.--tensor-parallel-size", "3", "1")
+    yield row({"pipelineParallelSize": 2}, {"args.--pipeline-parallel-size": "2"})
 
 
 def engine_args() -> Iterator[Row]:
@@ -156,6 +160,16 @@ def given(surges: dict[str, int]) -> Iterator[Row]:
     yield row({"cache": {"claimName": GIVEN}}, home | volume | surges | unset, leaf=leaf, own=True)
 
 
+def prefetch() -> Iterator[Row]:
+    """`prefetch`: once it has run, pods serve what it has found, and have neither token nor hub."""
+    # Of the base, which is offline, pods have HF_HUB_OFFLINE already, and keep it.
+    seen = {"args.--revision": COMMIT, "env.HF_TOKEN": GONE, "env.HF_ENDPOINT": GONE}
+    for value in (True, REMOVED):
+        yield row({"prefetch": value, "model.offline": False}, seen)
+        # Offline there is nothing to fetch: the pods are the same but for their record's name.
+        yield row({"prefetch": value}, rolls=True)
+
+
 def pods() -> Iterator[Row]:
     """What pods bear, and as whom they run."""
     yield from account()
@@ -226,5 +240,5 @@ def whole() -> Iterator[Row]:
 
 def rows() -> list[Row]:
     """Every row of our own fields."""
-    parts = (model, engine, engine_args, words, cpu, cache, pods, whole)
+    parts = (model, engine, engine_args, words, cpu, cache, prefetch, pods, whole)
     return [each for part in parts for each in part()]

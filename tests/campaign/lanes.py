@@ -1,6 +1,6 @@
 """Plays rows of the leaf table on a running operator: a few servers side by side, edit after edit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign.base import BASE, Spec, edited
+from tests.campaign.base import BASES, Spec, edited
 from tests.campaign.equipment import furnish
-from tests.campaign.table import Row
+from tests.campaign.table import GONE, OTHER, Row
 from tests.campaign.view import NAME, View, difference, expected, view
 from tests.cluster import support
 from tests.harness.api import Api, ApiError, Object, condition
@@ -23,27 +23,28 @@ Outcomes = dict[str, str]
 
 @dataclass(frozen=True)
 class Lane:
-    """A server in a namespace of its own, and what its children say while its spec is the base."""
+    """A server in a namespace of its own, and what its children say while its spec is a base."""
 
     api: Api
     namespace: str
+    spec: Spec
     base: View
 
     @classmethod
-    def of_base(cls, api: Api) -> "Lane":
-        """Make the base run in a fresh namespace."""
+    def of_base(cls, api: Api, base: str) -> "Lane":
+        """Make a base run in a fresh namespace."""
         namespace = furnish(api)
-        put(api, namespace, BASE)
+        put(api, namespace, BASES[base])
         server = support.wait_serving(api, namespace)
-        return cls(api, namespace, view(api, namespace, server))
+        return cls(api, namespace, BASES[base], view(api, namespace, server))
 
     def play(self, row: Row) -> None:
         """Make a row's change, and wait until all that it tells of is seen. Raises AssertionError."""
-        change = edited(BASE, row.change)
+        change = edited(self.spec, row.change)
         if row.refused:
             self._is_refused(row, change)
         elif row.stalled:
-            self.edit(BASE, {}, rolls=False)
+            self.edit(self.spec, {}, rolls=False)
             put(self.api, self.namespace, change)
             support.wait_stalled(self.api, self.namespace, NAME, *row.stalled)
             found = difference(self.base, self._view())
@@ -59,6 +60,8 @@ class Lane:
             found = difference(self.base, self._view())
             assert ("record" in found) is rolls, f"rolls, or does not: {found}"
             found.pop("record", None)
+            if found.get("recipes", GONE) is not GONE:
+                found["recipes"] = OTHER
             assert found == wanted, f"seen {found}, not {wanted}"
             return True
 
@@ -92,15 +95,17 @@ def chosen(request: pytest.FixtureRequest, parameter: str) -> list[str]:
     return list(dict.fromkeys(call.params[parameter] for call in calls if call and parameter in call.params))
 
 
-def play_all(kubeconfig: Path, rows: Sequence[Row], lanes: int) -> Outcomes:
-    """Play every row; rows that need a server of their own get it, the others share a few."""
-    shared = [row for row in rows if not (row.fresh or row.own)]
+def play_all(kubeconfig: Path, rows: Sequence[Row], lanes: Mapping[str, int]) -> Outcomes:
+    """Play every row; rows that need a server of their own get it, the others share a few of each base."""
     single = [row for row in rows if row.fresh or row.own]
     with Api(kubeconfig) as api:
-        base = Lane.of_base(api).base
-    jobs = [partial(_share, shared[number::lanes]) for number in range(lanes)]
-    jobs += [partial(_alone, row, base) for row in single]
-    return merged(kubeconfig, jobs, lanes + 1)
+        bases = {base: Lane.of_base(api, base).base for base in {row.base for row in single if row.fresh}}
+    jobs: list[Callable[[Api], Outcomes]] = []
+    for base, count in lanes.items():
+        shared = [row for row in rows if row.base == base and row not in single]
+        jobs += [partial(_share, shared[number::count], base) for number in range(count)]
+    jobs += [partial(_alone, row, bases) for row in single]
+    return merged(kubeconfig, jobs, sum(lanes.values()) + 1)
 
 
 def merged(kubeconfig: Path, jobs: Sequence[Callable[[Api], Outcomes]], lanes: int) -> Outcomes:
@@ -115,17 +120,20 @@ def merged(kubeconfig: Path, jobs: Sequence[Callable[[Api], Outcomes]], lanes: i
     return {name: outcome for result in results for name, outcome in result.items()}
 
 
-def _share(rows: Sequence[Row], api: Api) -> Outcomes:
+def _share(rows: Sequence[Row], base: str, api: Api) -> Outcomes:
     """Play rows one after the other on one server; what one row changes, the next one has to undo."""
-    lane = Lane.of_base(api)
+    lane = Lane.of_base(api, base)
     outcomes = {row.name: outcome(partial(lane.play, row)) for row in rows}
-    back = partial(lane.edit, BASE, {}, rolls=False)
+    back = partial(lane.edit, lane.spec, {}, rolls=False)
     return outcomes | {f"back to the base in {lane.namespace}": outcome(back)}
 
 
-def _alone(row: Row, base: View, api: Api) -> Outcomes:
+def _alone(row: Row, bases: Mapping[str, View], api: Api) -> Outcomes:
     """Play a row on a server of its own."""
-    lane = Lane(api, furnish(api), base) if row.fresh else Lane.of_base(api)
+    if row.fresh:
+        lane = Lane(api, furnish(api), BASES[row.base], bases[row.base])
+    else:
+        lane = Lane.of_base(api, row.base)
     return {row.name: outcome(partial(lane.play, row))}
 
 

@@ -19,8 +19,10 @@ class Gone:
 
 
 GONE = Gone()
+OTHER = "another"
+"""Stands for another folder of compiled graphs, whose name nobody has to know."""
 
-IN_PODS = ("pod", "container", "env", "args", "labels", "annotations")
+IN_PODS = ("pod", "container", "env", "args", "labels", "annotations", "recipes")
 """Beginnings of the places that are in a pod."""
 
 
@@ -34,6 +36,7 @@ class Row:
     such a change, unless `rolls` says otherwise. `refused` holds words of the API server that takes nothing
     of it; `stalled` a reason and words of the operator, which then changes nothing. `fresh` makes a new
     server instead of editing one, and `own` edits a server of the row's own, because there is no way back.
+    `base` names the spec that is changed.
     """
 
     leaf: str
@@ -44,6 +47,7 @@ class Row:
     stalled: tuple[str, str] | None = None
     fresh: bool = False
     own: bool = False
+    base: str = "cpu"
 
     @property
     def touches_pods(self) -> bool:
@@ -53,7 +57,7 @@ class Row:
     @property
     def name(self) -> str:
         """What the row is called in the tests."""
-        how = "fresh: " if self.fresh else ""
+        how = "fresh: " if self.fresh else "" if self.base == "cpu" else f"{self.base}: "
         text = how + ", ".join(f"{path}={_short(value)}" for path, value in self.change.items())
         return text.replace("DuringSchedulingIgnoredDuringExecution", "")
 

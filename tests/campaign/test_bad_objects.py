@@ -24,7 +24,7 @@ LANES = 2
 def good(mode: str) -> Object:
     """A spec that works."""
     cache = {"size": "10Gi", "storageClassName": CLASS, "accessModes": [MODES[mode]]}
-    return {"model": {"name": "org/model"}, "device": "cpu", "cache": cache}
+    return {"model": {"name": "org/model"}, "device": "cpu", "cache": cache, "prefetch": False}
 
 
 def play(api: Api, namespace: str, mode: str, bad: Bad) -> None:

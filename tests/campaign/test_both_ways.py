@@ -4,12 +4,18 @@ import pytest
 
 from tests.campaign.lanes import put
 from tests.campaign.view import CHILDREN, NAME
-from tests.cluster import support
+from tests.cluster import prefetching, support
+from tests.cluster.prefetching import COMMIT
 from tests.harness import manifests
 from tests.harness.api import Api, ApiError, Object
 from tests.harness.operator import OperatorProcess
 
-SMALL: Object = {"model": {"name": "org/model"}, "device": "cpu", "cache": {"size": "10Gi"}}
+SMALL: Object = {
+    "model": {"name": "org/model"},
+    "device": "cpu",
+    "cache": {"size": "10Gi"},
+    "prefetch": False,
+}
 
 
 @pytest.fixture
@@ -106,3 +112,36 @@ def test_a_growth_that_the_class_refuses_has_a_way_back(api: Api, namespace: str
     support.wait_serving(api, namespace, NAME)
     claim = support.child(api, namespace, kind, name)
     assert (claim["metadata"]["uid"], claim["spec"]["resources"]["requests"]["storage"]) == (uid, "10Gi")
+
+
+def words_of(deployment: Object) -> list[str]:
+    words: list[str] = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
+    return words
+
+
+def test_a_prefetch_comes_before_the_pods_that_need_it_and_goes_with_their_record(
+    api: Api, namespace: str, serving: Object
+) -> None:
+    model = {"name": "org/model", "tokenSecretRef": {"name": "token"}}
+    edit = put(api, namespace, SMALL | {"model": model, "prefetch": True})
+    support.wait_serving(api, namespace, NAME)
+    states = support.history(api, "Deployment", namespace, edit, lambda obj: "--revision" in words_of(obj))
+    made = {
+        kind: support.history(api, kind, namespace, edit, lambda obj: obj["change"] == "DELETED")
+        for kind in ("ConfigMap", "Job")
+    }
+    names = {kind: [obj["metadata"]["name"] for obj in found] for kind, found in made.items()}
+    assert set(names["ConfigMap"]) == {f"{NAME}-prefetch"}
+    assert [name.startswith(f"{NAME}-prefetch-") for name in set(names["Job"])] == [True]
+    for found in made.values():
+        assert found[0]["change"] == "ADDED"
+        assert support.version(found[0]) < support.version(states[-1]) < support.version(found[-1])
+    words, variables = words_of(states[-1]), support.environment(states[-1])
+    assert words[words.index("--revision") + 1] == COMMIT
+    assert (variables["HF_HUB_OFFLINE"], variables["TRANSFORMERS_OFFLINE"]) == ("1", "1")
+    assert "HF_TOKEN" not in prefetching.variables(states[-1]["spec"]["template"]["spec"])
+    put(api, namespace, SMALL | {"model": model})
+    support.wait_serving(api, namespace, NAME)
+    deployment = support.child(api, namespace, "Deployment", NAME)
+    assert "--revision" not in words_of(deployment)
+    assert "HF_TOKEN" in prefetching.variables(deployment["spec"]["template"]["spec"])

@@ -15,7 +15,9 @@ from tests.harness.api import Api
 from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess
 
-SEEDS = range(1, 9)
+SEEDS = range(1, 10)
+PREFETCHING = {9}
+"""Seeds of walks of a server that prefetches."""
 STEPS = 25
 LANES = 4
 
@@ -31,7 +33,7 @@ class Pair:
 
 def go(seed: int, pairs: dict[int, Pair], api: Api) -> Outcomes:
     """Go a walk to its end, and make its like."""
-    walk = Walk(api, seed)
+    walk = Walk(api, seed, prefetch=seed in PREFETCHING)
     said = ""
     try:
         for _ in range(STEPS):

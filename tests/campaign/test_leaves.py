@@ -6,13 +6,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.campaign import fields, placement
+from tests.campaign import fields, gaudi, placement
 from tests.campaign.lanes import Outcomes, chosen, play_all
 from tests.harness.binaries import REPOSITORY
 from tests.harness.operator import Cluster, OperatorProcess
 
-LANES = 3
-ROWS = {row.name: row for row in [*fields.rows(), *placement.rows()]}
+LANES = {"cpu": 3, "gaudi": 1}
+"""Servers that rows of a base share; those on Gaudi take four of sixteen cards each."""
+ALL = [*fields.rows(), *placement.rows(), *gaudi.rows()]
+ROWS = {row.name: row for row in ALL}
 
 
 def schema() -> dict[str, Any]:
@@ -47,7 +49,7 @@ def test_every_leaf_has_a_row_and_every_row_a_leaf(count: str) -> None:
     told = {row.leaf for row in ROWS.values()}
     assert set(LEAVES) - told == set()
     assert told - set(NODES) == set()
-    assert len(ROWS) == len([*fields.rows(), *placement.rows()]), "two rows are the same"
+    assert len(ROWS) == len(ALL), "two rows are the same"
 
 
 def test_every_optional_leaf_is_taken_away_too() -> None:
@@ -76,5 +78,5 @@ def test_a_leaf_has_its_effect(outcomes: Outcomes, row: str) -> None:
 
 def test_the_way_back_to_the_base_is_open(outcomes: Outcomes) -> None:
     back = {name: outcome for name, outcome in outcomes.items() if name not in ROWS}
-    assert len(back) == LANES
+    assert len(back) == sum(LANES.values())
     assert {name: outcome for name, outcome in back.items() if outcome} == {}

@@ -106,8 +106,10 @@ def _template(template: Object) -> View:
     (container,) = (dict(each) for each in pod.pop("containers"))
     pod.pop("serviceAccount", None)  # an older name of serviceAccountName, which the API server fills in
     arguments, environment = container.pop("args"), container.pop("env")
+    recipes = _recipes(environment)
     return (
         {"record": labels.pop(RECORD_LABEL)}
+        | recipes
         | flat("labels", labels)
         | flat("annotations", template["metadata"].get("annotations", {}))
         | flat("pod", _by_name(pod))
@@ -115,6 +117,17 @@ def _template(template: Object) -> View:
         | flat("env", {each.pop("name"): each for each in environment})
         | _arguments(arguments)
     )
+
+
+def _recipes(environment: list[Object]) -> View:
+    """The name of the folder for compiled graphs, which is taken out of its variable."""
+    for each in environment:
+        if each["name"] == "PT_HPU_RECIPE_CACHE_CONFIG":
+            folder, *rest = each["value"].split(",")
+            above, _, name = folder.rpartition("/")
+            each["value"] = ",".join([f"{above}/FOLDER", *rest])
+            return {"recipes": name}
+    return {}
 
 
 def _by_name(part: Object) -> Object:

@@ -19,7 +19,8 @@ ROWS = [
     if not (row.refused or row.stalled or row.fresh or row.own)
 ]
 BADS = [bad for bad in bads() if not bad.stranger]
-SMALL: Spec = {"model": {"name": "org/model"}, "device": "cpu", "cache": BASE["cache"]}
+SMALL: Spec = {"model": {"name": "org/model"}, "device": "cpu", "cache": BASE["cache"], "prefetch": False}
+PREFETCHES = edited(BASE, {"model.offline": False, "prefetch": True})
 Child = tuple[str, str, str]
 """Kind, name and uid."""
 CLAIM = "PersistentVolumeClaim"
@@ -29,14 +30,15 @@ SIZES = ("10Gi", "20Gi", "40Gi")
 class Walk:
     """One server that is edited, spoilt and mended at random; the same seed always goes the same way."""
 
-    def __init__(self, api: Api, seed: int) -> None:
-        """Make the first server of a walk: a full one, or a small one, or a bad one."""
+    def __init__(self, api: Api, seed: int, *, prefetch: bool) -> None:
+        """Make the first server of a walk: a full one, or a small one, a bad one; or one that prefetches."""
         self.api = api
         self.namespace = furnish(api)
+        self.prefetch = prefetch
         self.steps: list[str] = []
         self._random = Random(seed)
         self._size = 0
-        self.spec = self._random.choice([BASE, SMALL])
+        self.spec = self._random.choice([PREFETCHES] if prefetch else [BASE, SMALL])
         begin = self._random.choice([self.spec, self.spec | {"extraArgs": ["--no-such-flag"]}])
         self._put("begin", begin)
 
@@ -57,6 +59,9 @@ class Walk:
     def end(self) -> Object:
         """Come to a spec whose pods can run, and lose a child then. Returns the server."""
         last = dict(self.spec) | {"paused": False}
+        if self.prefetch:
+            # A model that the walk has never had, so that the end is the end of a prefetch.
+            last = edited(last, {"model": PREFETCHES["model"] | {"name": "last/model"}, "prefetch": True})
         for field in ("nodeSelector", "affinity", "topologySpreadConstraints"):
             last.pop(field, None)
             if self._random.random() < 0.7:

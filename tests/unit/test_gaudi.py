@@ -105,6 +105,14 @@ def test_graphs_that_differ_are_kept_apart() -> None:
 
     same = folder()
     assert folder(replicas=3) == folder(podLabels={"a": "b"}) == same
+    for gaudi in ({"sysNice": True}, {"hugepages2Mi": "2Gi"}, {"runtimeClassName": "habana"}):
+        assert folder(gaudi=gaudi) == same
+    for more in ({"timeoutSeconds": 600}, {"skip": True}, {"recipeCache": {"enabled": True, "size": "9Gi"}}):
+        assert folder(warmup=RECIPES["warmup"] | more) == same
+    assert (
+        folder(model={"name": "org/model", "servedNames": ["one"], "hubEndpoint": "https://hub.example"})
+        == same
+    )
     others = (
         {"engineArgs": {"maxModelLen": 1024}},
         {"tensorParallelSize": 2},

@@ -68,3 +68,9 @@ def test_only_a_line_feed_ends_a_line() -> None:
     """Else a character of another's words would be lost."""
     words = "one \x85 two \u2028 three \x0c four"
     assert gist(words) == words
+
+
+def test_a_cache_that_has_lost_its_model_is_filled_again_on_request() -> None:
+    words = "OSError: Cannot find an appropriate cached snapshot folder for the specified revision"
+    assert "spec.rollout.refresh" in message(words)
+    assert "spec.rollout.refresh" not in message("OSError: no")

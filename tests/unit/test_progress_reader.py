@@ -20,12 +20,12 @@ class Logs(Cluster):
     def __init__(self) -> None:
         self.done = 1
         self.asked: list[tuple[str, str, str]] = []
-        self.refuses = False
+        self.refuses: Exception | None = None
 
     async def last_lines(self, namespace: str, pod: str, container: str) -> str:
         self.asked.append((namespace, pod, container))
         if self.refuses:
-            raise ApiError(403, "no")
+            raise self.refuses
         return f"[Warmup][Prompt][{self.done}/36]" if self.done else ""
 
 
@@ -83,8 +83,11 @@ async def test_nothing_is_read_where_nothing_starts_or_it_is_switched_off(
     assert len(logs.asked) == 1
 
 
-async def test_a_log_that_cannot_be_read_is_asked_for_as_seldom(logs: Logs, clock: list[float]) -> None:
-    logs.refuses = True
+@pytest.mark.parametrize("error", [ApiError(403, "no"), OSError("no route"), TimeoutError()], ids=repr)
+async def test_a_log_that_cannot_be_read_is_asked_for_as_seldom(
+    logs: Logs, clock: list[float], error: Exception
+) -> None:
+    logs.refuses = error
     reader, starts = ProgressReader(logs, enabled=True), started(300)
     for _ in range(5):
         assert (await reader.look(KEY, starts))[0] is None

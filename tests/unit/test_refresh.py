@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.things import DEFAULT_IMAGE, defaults, kinds, observed, record_of, server
 from vllm_operator.api.observed import RecordFacts
+from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired.defaults import Image
 from vllm_operator.desired.records import pack, renderer
 from vllm_operator.desired.server import Desired, desired
@@ -126,3 +127,17 @@ def test_a_record_bears_its_refresh_and_its_renderer() -> None:
     assert written["renderer"] == renderer()
     assert written["inputs"]["spec"]["rollout"] == {"refresh": "a"}
     assert "rollout" not in kinds(made({}).manifests)["ControllerRevision"]["data"]["inputs"]["spec"]
+
+
+def test_what_the_present_operator_would_not_make_is_no_refresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that runs is left as it is, and its status says so, not that its engine refuses it."""
+    old = by_an_older_operator(kept(made(OWN)), content=pack(OLD_TEMPLATE))
+    assert made(OWN, old).target.refresh_available
+
+    def refuse(*_: object) -> None:
+        raise StalledError(Reason.INVALID_FOR_ENGINE, "no longer a flag")
+
+    monkeypatch.setattr("vllm_operator.desired.server.pod_template", refuse)
+    kept_ = made(OWN, old)
+    assert not kept_.target.refresh_available
+    assert template(kept_) == OLD_TEMPLATE

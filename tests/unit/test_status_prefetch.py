@@ -105,6 +105,15 @@ def test_pods_of_an_earlier_job_of_the_same_name_say_nothing() -> None:
     assert list(View(seen(before), WAITING).hanging()), "the Job has no pod yet"
 
 
+def test_a_report_that_cannot_be_read_is_shown_and_named() -> None:
+    over = run(exit_code=0, last_words="Killed by a sidecar", ready=False, started_at="")
+    verdict = judged(seen(over, job_=job(NAME, succeeded=True)))
+    assert (verdict.reason, verdict.stalled) == (Reason.PREFETCH_FAILED, True)
+    assert "cannot be read: Killed by a sidecar" in verdict.message
+    assert RETRY in verdict.message
+    assert not judged(seen(over)).stalled, "the Job controller has the word on whether the Job has ended"
+
+
 def test_the_last_try_counts() -> None:
     old = ended("HubUnreachable", "old", ended_at="2026-01-01T00:00:00Z", name="z")
     new = ended("GatedModel", "new", name="a")
@@ -208,3 +217,8 @@ def test_the_cache_is_a_condition_of_its_own() -> None:
     assert conditions("c" * 40)["ModelCached"] == ("True", "Cached")
     without = judge(seen(), target(), previous={}, now=NOW)
     assert "ModelCached" not in {c.type for c in without.conditions or ()}
+
+
+def test_a_server_of_an_operator_without_prefetch_has_no_cache_to_speak_of() -> None:
+    kept = judge(seen(), target("r", prefetch=held(None)), previous={}, now=NOW)
+    assert "ModelCached" not in {c.type for c in kept.conditions or ()}

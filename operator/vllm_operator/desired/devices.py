@@ -79,9 +79,15 @@ def _gaudi(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
 
 def _recipes(spec: VLLMServerSpec, image: Image) -> str:
     """Name of the folder for graphs that are alike: what decides a graph decides the name."""
-    kept = {"model", "engine_args", "tensor_parallel_size", "pipeline_parallel_size", "gaudi", "warmup"}
-    deciding = spec.model_dump(include=kept | {"extra_args", "extra_env"}, exclude_defaults=True)
-    deciding["image"] = image.image
+    whole = ("engine_args", "tensor_parallel_size", "pipeline_parallel_size", "extra_args", "extra_env")
+    parts = {
+        "model": {"name", "revision", "trust_remote_code"},
+        "gaudi": {"generation", "lazy_collectives"},
+        "warmup": {"strategy", "buckets"},
+    }
+    chosen = spec.model_dump(include={**dict.fromkeys(whole, True), **parts}, exclude_defaults=True)
+    # A part of which nothing decides is as good as none.
+    deciding = {name: value for name, value in chosen.items() if value != {}} | {"image": image.image}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:10]
 
 
