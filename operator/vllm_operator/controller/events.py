@@ -44,7 +44,7 @@ async def look(
         try:
             words = _words(await cluster.events_about(namespace, uid))
         except PASSING as error:
-            log.debug("%s/%s: no Events of it: %s", namespace, name, error or type(error).__name__)
+            log.debug("%s/%s: no Events of it: %r", namespace, name, error)
             continue
         if words:
             said[name] = words

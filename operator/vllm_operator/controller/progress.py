@@ -62,9 +62,7 @@ class ProgressReader:
             return progress.read(await self._cluster.last_lines(key.namespace, pod.name, pod.container))
         except PASSING as error:
             # No right to it, or the container has ended: then what there is to say is in the pod's status.
-            log.debug(
-                "%s/%s: no log of %s: %s", key.namespace, key.name, pod.name, error or type(error).__name__
-            )
+            log.debug("%s/%s: no log of %s: %r", key.namespace, key.name, pod.name, error)
             return None
 
 
