@@ -179,6 +179,8 @@ def _no_warnings(api: Api, namespace: str, names: list[str], seen: int) -> None:
     """Apply what the operator applied once more, as a dry run of ours: the API server warns whoever asks."""
     for name in names:
         for (kind, child), live in support.children(api, namespace, name).items():
+            if kind == "Job":
+                continue  # it takes no other order of its lists; test_prefetch.py looks at its pods
             body = owned(live, support.MANAGER)
             identity = {"name": child, "namespace": namespace}
             body |= {"apiVersion": KINDS[kind].api_version, "kind": kind}
@@ -191,5 +193,6 @@ def _no_warnings(api: Api, namespace: str, names: list[str], seen: int) -> None:
                 "fieldValidation": "Strict",
             }
             api.request("PATCH", path, body, "application/apply-patch+yaml", parameters)
-    # A fraction of a byte is what the author of a fuzzed CR asked for.
-    assert [each for each in api.warnings[seen:] if "fractional byte value" not in each] == []
+    # A fraction of a byte and a capability are what the author of a CR asked for.
+    asked_for = ("fractional byte value", "SYS_NICE")
+    assert [each for each in api.warnings[seen:] if not any(words in each for words in asked_for)] == []

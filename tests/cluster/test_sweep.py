@@ -74,7 +74,8 @@ async def test_ghosts_are_dropped_and_their_server_is_looked_at(
         for kind in WATCHED:
             await sweep_kind(client, feed, (namespace,), kind)
         assert known(feed.store) == held, f"the ghost of a {of['kind']} is dropped"
-        queued = await feed.queue.get()
+        async with asyncio.timeout(10):
+            queued = await feed.queue.get()
         feed.queue.done(queued)
         assert queued == (Key(KEY, namespace, "chat-ghost") if of["kind"] == KEY else key)
         assert len(feed.queue) == 0

@@ -153,6 +153,12 @@ def test_a_node_without_room_beside_the_server_is_told_with_the_way_out() -> Non
     assert judged(seen(waits)).message != verdict.message
 
 
+def test_an_evicted_prefetch_goes_on_and_asks_for_no_resources() -> None:
+    verdict = judged(seen(pending(failure="Evicted: The node was low on resource: memory.")))
+    assert "goes on in another pod where this one stopped" in verdict.message
+    assert "spec.resources" not in verdict.message
+
+
 def test_a_claim_without_a_volume_is_named() -> None:
     waits = pending(unschedulable="pod has unbound immediate PersistentVolumeClaims.")
     found = observed(server(), job(NAME), claim=claim(phase="Pending"), pods=[waits])

@@ -207,10 +207,16 @@ def evicted(view: View) -> Verdict | None:
         return None
     waiting = view.first(lambda pod: pod.unschedulable)
     then = f" No node takes the next one: {sentence(waiting.unschedulable)}" if waiting else ""
+    remedy = (
+        "Ask for what the pod needs in spec.resources.requests (memory, ephemeral-storage), or free the node."
+    )
+    if view.job:
+        remedy = (
+            "The prefetch goes on in another pod where this one stopped; free the node if that fails too."
+        )
     message = (
         f"Its node has ended pod {failed[-1].name}, or not taken it: {sentence(failed[-1].failure)}{then} "
-        "Ask for what the pod needs in spec.resources.requests (memory, ephemeral-storage), or free the "
-        f"node. See {view.kubectl(f'describe pod {failed[-1].name}')}"
+        f"{remedy} See {view.kubectl(f'describe pod {failed[-1].name}')}"
     )
     return Verdict(False, Reason.EVICTED, message)
 
