@@ -19,6 +19,13 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the name is PyYAML's
         return True
 
+    def text(self, data: str) -> yaml.ScalarNode:
+        """Text of several lines as it is: programs and chat templates are for reading."""
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
 
 def dump(objects: list[dict[str, Any]]) -> str:
     """Objects as a stream of YAML documents."""

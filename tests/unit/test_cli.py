@@ -1,5 +1,6 @@
 """The command line, as a user meets it."""
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,14 @@ def test_several_files_and_documents(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert names(result) == ["Deployment a", "Deployment b", "Deployment c"]
     assert result.stderr == ""
+
+
+def test_the_program_of_the_prefetch_can_be_read_and_is_what_it_was(tmp_path: Path) -> None:
+    result = cli("render", written(tmp_path, GOOD.replace("NAME", "a")))
+    program = (files("vllm_operator") / "podscripts" / "prefetch.py").read_text()
+    (data,) = (each["data"] for each in yaml.safe_load_all(result.stdout) if each["kind"] == "ConfigMap")
+    assert data["prefetch.py"] == program
+    assert "\n    import os\n" in result.stdout
 
 
 def test_objects_of_other_kinds_are_left_out_with_a_note(tmp_path: Path) -> None:
