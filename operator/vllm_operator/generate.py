@@ -21,7 +21,11 @@ class _Dumper(yaml.SafeDumper):
 
     def text(self, data: str) -> yaml.ScalarNode:
         """Text of several lines as it is: programs and chat templates are for reading."""
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+        style = "|" if "\n" in data else None
+        # PyYAML ends lines at these too, and only in quotes does it write them so that they come back.
+        if any(character in data for character in "\x85\u2028\u2029"):
+            style = '"'
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 
 _Dumper.add_representer(str, _Dumper.text)

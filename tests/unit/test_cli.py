@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vllm_operator import __version__
 from vllm_operator.__main__ import main
 from vllm_operator.api.schema import crds
 from vllm_operator.config import DEFAULT_IMAGES, InvalidSettingError, Settings
+from vllm_operator.generate import dump
 
 GOOD = """
 apiVersion: vllm-operator.dev/v1alpha1
@@ -55,6 +58,12 @@ def test_the_program_of_the_prefetch_can_be_read_and_is_what_it_was(tmp_path: Pa
     (data,) = (each["data"] for each in yaml.safe_load_all(result.stdout) if each["kind"] == "ConfigMap")
     assert data["prefetch.py"] == program
     assert "\n    import os\n" in result.stdout
+
+
+@given(st.text(alphabet=" \n\t\r-:#|>'\"{}ab&*\x85\u2028\u2029", max_size=12))
+def test_any_text_comes_back_from_what_is_printed(text: str) -> None:
+    objects = [{"metadata": {"annotations": {text or "a": text}}}]
+    assert list(yaml.safe_load_all(dump(objects))) == objects
 
 
 def test_objects_of_other_kinds_are_left_out_with_a_note(tmp_path: Path) -> None:
