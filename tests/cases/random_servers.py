@@ -11,7 +11,7 @@ from hypothesis.strategies import DrawFn
 from tests.cases.embedded import SPEC, Schema
 from tests.cases.random_parts import AFFINITY, KEYS, QUANTITIES, SPREADS, TEXTS, TOLERATIONS, VALUES, Drawn
 from tests.cases.table import Body
-from vllm_operator.api.vllmserver import NAME_PATTERN
+from vllm_operator.api.resource import NAME_PATTERN
 
 WORDS = {
     "spec.model.name": ("org/model", "gpt2", "/data/a", "/data/models/{{ a }}", "/data/a/../b"),

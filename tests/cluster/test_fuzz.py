@@ -12,8 +12,9 @@ from tests.cluster import support
 from tests.harness.api import Api, ApiError, Object
 from tests.harness.operator import OperatorProcess
 from vllm_operator.api.meta import InvalidObjectError
-from vllm_operator.api.observed import Cached, Manifest, Observed
+from vllm_operator.api.observed import Cached, Observed
 from vllm_operator.api.reasons import StalledError
+from vllm_operator.api.seen import Manifest
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
 from vllm_operator.desired.defaults import Defaults, Image

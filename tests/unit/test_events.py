@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.unit.things import observed, pod, server, target
-from vllm_operator.api.observed import Manifest
+from vllm_operator.api.seen import Manifest
 from vllm_operator.controller import events as events_
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.status.view import Hanging, View

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.unit.virtual import now, run
-from vllm_operator.api.observed import Manifest, Ref
+from vllm_operator.api.seen import Manifest, Ref
 from vllm_operator.controller import leader
 from vllm_operator.controller.leader import Elector, LostError
 from vllm_operator.controller.outcome import ApiError

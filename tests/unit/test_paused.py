@@ -17,8 +17,9 @@ from tests.unit.things import (
     server,
     target,
 )
-from vllm_operator.api.observed import Child, Observed
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.api.seen import Child
 from vllm_operator.controller.children import Children, Wanted
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.store import Key, Store
@@ -138,6 +139,6 @@ async def test_nothing_is_pruned() -> None:
     maker = children()
     seen = observed(server(PAUSED), *found)
     wanted = Wanted(basis=(), target=desired(seen, DEFAULT).target, digests=())
-    await maker.prune(KEY, seen, wanted)
+    await maker.prune(KEY, seen, wanted, "")
     with pytest.raises(AssertionError, match="nothing may be deleted"):
-        await maker.prune(KEY, observed(server(), *found), wanted)
+        await maker.prune(KEY, observed(server(), *found), wanted, "")

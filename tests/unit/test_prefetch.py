@@ -20,12 +20,14 @@ from tests.unit.things import (
     record_of,
     server,
 )
-from vllm_operator.api.observed import Child, JobFacts, Observed, PodFacts
+from vllm_operator.api.observed import Observed, Target
 from vllm_operator.api.reasons import StalledError
+from vllm_operator.api.seen import Child, JobFacts, PodFacts
 from vllm_operator.controller.facts import child as child_facts
 from vllm_operator.desired import records
 from vllm_operator.desired.defaults import Defaults, Image
-from vllm_operator.desired.server import Desired, desired, superfluous
+from vllm_operator.desired.manifests import Desired
+from vllm_operator.desired.server import desired, superfluous
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REPORT = {
@@ -40,16 +42,16 @@ ON = {"prefetch": True}
 SPEC: dict[str, Any] = ON | {"model": {"name": "org/model", "tokenSecretRef": {"name": "hf"}}}
 
 
-def made(spec: dict[str, Any], *children: Child, **seen: Any) -> Desired:
+def made(spec: dict[str, Any], *children: Child, **seen: Any) -> Desired[Target]:
     return desired(observed(server(spec), *children, **seen), DEFAULT)
 
 
-def reported(spec: dict[str, Any], *pods: PodFacts, job_: Child | None = None) -> Desired:
+def reported(spec: dict[str, Any], *pods: PodFacts, job_: Child | None = None) -> Desired[Target]:
     """What a server whose Job has ended comes to: its pods are believed, for the Job is its own."""
     return made(spec, job_ or job(name_of(spec)), pods=pods)
 
 
-def commit_of(of: Desired) -> str | None:
+def commit_of(of: Desired[Target]) -> str | None:
     assert of.target.prefetch is not None
     cached = of.target.prefetch.cached
     return cached.commit if cached else None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vllm_operator.api.observed import Progress
+from vllm_operator.api.seen import Progress
 from vllm_operator.status.progress import read
 
 FORK = (

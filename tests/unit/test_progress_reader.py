@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.unit.things import pod
-from vllm_operator.api.observed import PodFacts, Progress
+from vllm_operator.api.seen import PodFacts, Progress
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.progress import SECONDS, ProgressReader

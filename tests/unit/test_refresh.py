@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from tests.unit.things import DEFAULT_IMAGE, defaults, kinds, observed, record_of, server
-from vllm_operator.api.observed import RecordFacts
+from vllm_operator.api.observed import RecordFacts, Target
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired.defaults import Image
+from vllm_operator.desired.manifests import Desired
 from vllm_operator.desired.records import pack, renderer
-from vllm_operator.desired.server import Desired, desired
+from vllm_operator.desired.server import desired
 
 NEWER = Image("registry.example/newer:v2", "vllm 0.32")
 OWN = {"image": "own:1", "engine": {"family": "vllm", "version": "0.32"}}
@@ -21,16 +22,16 @@ def refreshed(to: str | None, **spec: Any) -> dict[str, Any]:
     return spec | ({"rollout": {"refresh": to}} if to is not None else {})
 
 
-def made(spec: dict[str, Any], *records: RecordFacts, default: Image = DEFAULT_IMAGE) -> Desired:
+def made(spec: dict[str, Any], *records: RecordFacts, default: Image = DEFAULT_IMAGE) -> Desired[Target]:
     return desired(observed(server(spec), *records), defaults(default))
 
 
-def kept(of: Desired) -> RecordFacts:
+def kept(of: Desired[Target]) -> RecordFacts:
     """The record of what was made, known to the operator that comes next."""
     return record_of(kinds(of.manifests)["ControllerRevision"])
 
 
-def template(of: Desired) -> Any:
+def template(of: Desired[Target]) -> Any:
     return kinds(of.manifests)["Deployment"]["spec"]["template"]
 
 

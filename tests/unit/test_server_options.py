@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.unit.things import DEFAULT, RECORD, child, deployment, kinds, observed, record, server, target
-from vllm_operator.api.observed import Child
+from vllm_operator.api.seen import Child
 from vllm_operator.desired.server import desired, superfluous
 
 Manifest = dict[str, Any]

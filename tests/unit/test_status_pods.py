@@ -6,8 +6,9 @@ import pytest
 
 from tests.unit.situations import NOT_READY, hanging, pending
 from tests.unit.things import claim, deployment, observed, pod, server, target
-from vllm_operator.api.observed import Observed, PodFacts
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import PodFacts
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.pods import VOLUME_CONFLICTS
 from vllm_operator.status.server import readiness

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.unit.things import claim, job, observed, pod, server, target
-from vllm_operator.api.observed import Cached, Child, Observed, PodFacts, Prefetch, Progress
+from vllm_operator.api.observed import Cached, Observed, Prefetch
 from vllm_operator.api.prefetch import FAILURES
 from vllm_operator.api.reasons import Reason
-from vllm_operator.status import prefetch
+from vllm_operator.api.seen import Child, PodFacts, Progress
+from vllm_operator.status import jobs, prefetch
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.server import judge, readiness
 from vllm_operator.status.view import Hanging, View
@@ -191,8 +192,17 @@ def test_pods_of_the_server_do_not_speak_for_the_prefetch() -> None:
     assert serves.reason != Reason.GATED_MODEL
 
 
-@pytest.mark.parametrize("check", prefetch.CHECKS, ids=lambda check: check.__name__)
-def test_every_check_decides_something(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+CHECKS = [(jobs, "CHECKS"), (jobs, "LAST"), (prefetch, "OWN")]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "check"),
+    [(place, name, check) for place, name in CHECKS for check in getattr(place, name)],
+    ids=lambda part: getattr(part, "__name__", ""),
+)
+def test_every_check_decides_something(
+    place: Any, name: str, check: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     situations = [
         seen(ended("GatedModel", "no"), job_=FAILED),
         seen(events={NAME: "exceeded quota"}),
@@ -207,7 +217,7 @@ def test_every_check_decides_something(check: Any, monkeypatch: pytest.MonkeyPat
         seen(ended("HubUnreachable", "no", exit_code=1)),
     ]
     before = [judged(found) for found in situations]
-    monkeypatch.setattr(prefetch, "CHECKS", tuple(each for each in prefetch.CHECKS if each is not check))
+    monkeypatch.setattr(place, name, tuple(each for each in getattr(place, name) if each is not check))
     assert [judged(found) for found in situations] != before
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.unit.things import SMALL
 from vllm_operator.api.meta import InvalidObjectError
-from vllm_operator.api.observed import ClaimFacts, DeploymentFacts
+from vllm_operator.api.observed import DeploymentFacts, Observed
+from vllm_operator.api.seen import ClaimFacts
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.status.conditions import Transition
 
@@ -77,7 +78,7 @@ def test_stale_events_of_a_pod_are_ignored(store: Store) -> None:
 def test_a_server_made_again_is_a_new_one(store: Store) -> None:
     assert store.see("VLLMServer", server(6, uid="u2")) == KEY
     seen = store.observe(KEY)
-    assert seen is not None
+    assert isinstance(seen, Observed)
     assert seen.server.uid == "u2"
 
 
@@ -247,6 +248,6 @@ def test_another_manager_of_replicas_is_seen(store: Store) -> None:
 
 def found_deployment(store: Store) -> DeploymentFacts:
     seen = store.observe(KEY)
-    assert seen is not None
+    assert isinstance(seen, Observed)
     assert seen.deployment is not None
     return seen.deployment

@@ -7,8 +7,9 @@ import pytest
 
 from tests.unit.situations import NOT_READY
 from tests.unit.things import claim, deployment, job, observed, pod, server, target
-from vllm_operator.api.observed import Observed, Prefetch, Progress
+from vllm_operator.api.observed import Observed, Prefetch
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import Progress
 from vllm_operator.status import warmup
 from vllm_operator.status.server import judge, readiness
 from vllm_operator.status.view import View

@@ -6,17 +6,14 @@ from typing import Any
 from tests.cases.table import FULL, Change, changed
 from vllm_operator.api.observed import (
     Cached,
-    Child,
-    ClaimFacts,
     DeploymentFacts,
-    JobFacts,
     Observed,
-    PodFacts,
     Prefetch,
     RecordFacts,
     Source,
     Target,
 )
+from vllm_operator.api.seen import Child, ClaimFacts, JobFacts, PodFacts
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.controller.facts import child as facts_of
 from vllm_operator.desired import names
@@ -59,7 +56,7 @@ def _common(kind: str, name: str) -> dict[str, Any]:
         "uid": f"uid-of-{name}",
         "resource_version": 1,
         "owner": "uid-1",
-        "server": "chat",
+        "resource": ("VLLMServer", "chat"),
         "deleting": False,
         "digest": b"",
     }
@@ -96,7 +93,7 @@ def claim(**facts: Any) -> ClaimFacts:
 def job(name: str, **facts: Any) -> JobFacts:
     """A Job that runs."""
     plain: dict[str, Any] = {"created_at": "2026-01-02T03:04:05Z", "succeeded": False}
-    plain |= {"failed": "", "beside": False}
+    plain |= {"failed": "", "beside": False, "retry": 0}
     return JobFacts(**(_common("Job", name) | plain | facts))
 
 
@@ -112,12 +109,15 @@ def record(
 ) -> RecordFacts:
     """A record; `default` is the image that it pins, None if the spec named one."""
     return RecordFacts(
-        **_common("ControllerRevision", names.record("chat", digest)),
+        **_common("ControllerRevision", names.record(server(), digest)),
         revision=revision,
         default_image=default.image if default else None,
         default_engine=default.engine if default else None,
         source=Source("org/model", None, None, refresh, False, None),
         cached=cached,
+        engine=DEFAULT_IMAGE.engine,
+        tensor_parallel_size=1,
+        quantization=None,
         renderer=rendered_by or renderer(),
         content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),
     )

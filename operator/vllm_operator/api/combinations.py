@@ -4,7 +4,7 @@ from typing import Any
 
 from vllm_operator.api.meta import Rule
 
-_HAS_ENGINE = Rule(
+HAS_ENGINE = Rule(
     "!has(self.image) || has(self.engine)",
     "engine is required with an image of your own: say which vLLM it holds, "
     "such as {family: vllm, version: '0.32'}",
@@ -22,7 +22,7 @@ _DEADLINE = Rule(
 
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy")
 
-_ONE_PROXY = Rule(
+ONE_PROXY = Rule(
     "!has(self.proxy) || !has(self.extraEnv) || "
     f"!self.extraEnv.exists(e, e.name.lowerAscii() in {list(_PROXY_VARIABLES)})",
     "give proxies in proxy or as variables in extraEnv, not both",
@@ -101,14 +101,29 @@ _RECIPES = Rule(
     ),
 )
 
+_FP8 = Rule(
+    "!has(self.fp8) || (self.device == 'gaudi' && self.pipelineParallelSize == 1)",
+    "fp8 needs device: gaudi and pipelineParallelSize 1: Intel's quantization knows nothing else; remove "
+    "fp8, or change them",
+    lambda s: s.fp8 is None or (s.device == "gaudi" and s.pipeline_parallel_size == 1),
+)
+
+_FP8_CACHE = Rule(
+    "!has(self.fp8) || !has(self.engineArgs) || !has(self.engineArgs.kvCacheDtype)",
+    "engineArgs.kvCacheDtype follows from fp8: remove it",
+    lambda s: s.fp8 is None or s.engine_args.kv_cache_dtype is None,
+)
+
 RULES = (
-    _HAS_ENGINE,
+    HAS_ENGINE,
     _DEADLINE,
-    _ONE_PROXY,
+    ONE_PROXY,
     _TOGETHER,
     _FAMILY,
     _CARDS,
     _OF_CPUS,
     _OF_GAUDI,
     _RECIPES,
+    _FP8,
+    _FP8_CACHE,
 )

@@ -1,30 +1,11 @@
-"""What was seen in the cluster of one server: facts, small and frozen."""
+"""What was seen in the cluster of one server, and what is aimed at."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
+from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import Child, Seen
 from vllm_operator.api.vllmserver import VLLMServer
-
-Ref = tuple[str, str]
-"""Kind and name of a child; its namespace is the server's."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Child:
-    """What every child is known by."""
-
-    kind: str
-    name: str
-    uid: str
-    resource_version: int
-    owner: str | None
-    """uid of the controlling owner."""
-    server: str | None
-    """Name of the server that it belongs to, by its controller or, without one, its labels."""
-    deleting: bool
-    digest: bytes
-    """Of the fields that our field manager owns: see `desired.canonical`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,29 +49,6 @@ class DeploymentFacts(Child):
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimFacts(Child):
-    """A PersistentVolumeClaim."""
-
-    phase: str
-    access_modes: tuple[str, ...]
-    size: str
-    """Requested storage, canonical."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFacts(Child):
-    """A Job."""
-
-    created_at: str
-    """When it was made (RFC 3339)."""
-    succeeded: bool
-    failed: str
-    """Why it has failed for good, in the Job controller's words; empty if it has not."""
-    beside: bool
-    """Whether it may only run beside the pods that hold the cache's claim."""
-
-
 class Source(NamedTuple):
     """What a cache was filled from: another one has to be fetched."""
 
@@ -112,6 +70,28 @@ class Cached:
     """The folder that is to be HF_HUB_CACHE."""
 
 
+class Artifacts(NamedTuple):
+    """A verified result of a calibration, as servers use it."""
+
+    fingerprint: str
+    output: str
+    """Folder in the cache."""
+    manifest: str
+    """File that lists the others with their checksums."""
+    quant_config: str
+    generation: str
+    """`g2` or `g3`."""
+    sha256: str
+    """Of the manifest."""
+
+
+class Quantization(NamedTuple):
+    """The quantization that a record's pods serve with."""
+
+    name: str
+    artifacts: Artifacts
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFacts(Child):
     """A ControllerRevision that holds the inputs and the rendered pod template of one revision."""
@@ -123,6 +103,11 @@ class RecordFacts(Child):
     source: Source
     cached: Cached | None
     """What the cache held, where a prefetch has filled it."""
+    engine: str
+    """Family and version."""
+    tensor_parallel_size: int
+    quantization: Quantization | None
+    """The quantization, where its pods serve in FP8 by one."""
     renderer: str
     """What has rendered the template: see `desired.records.renderer`."""
     content: bytes
@@ -130,62 +115,38 @@ class RecordFacts(Child):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PodFacts:
-    """A pod of the server."""
+class QuantizationState:
+    """What a server that names a quantization sees of it."""
 
-    name: str
-    uid: str
-    record: str | None
-    job: str | None
-    """Name of the Job that it belongs to."""
-    job_uid: str | None
-    """uid of that Job: one that is made anew has the name of the one before, and may meet its pods."""
-    container: str
-    """Name of its container."""
-    deleting: bool
-    ready: bool
+    model: str
+    revision: str | None
+    commit: str
+    """What was measured; empty where it has no commit, or while it is not resolved yet."""
+    claim: str
+    engine: str
+    """Family and version."""
+    world_size: int
+    """`tensorParallelSize` of the servers that the result is for, or will be."""
+    result: Artifacts | None
+    """The verified result, once it is there."""
     failure: str
-    """Why the pod as a whole has failed, in the kubelet's words: it was evicted, or not admitted."""
-    unschedulable: str
-    """The scheduler's words while no node takes the pod."""
-    creating_since: str
-    """Since when (RFC 3339) the pod has a node and its container is being made; empty before and after."""
-    waiting: str
-    """Reason for which the container waits, such as `CrashLoopBackOff`."""
-    waiting_message: str
-    started_at: str
-    """When the running container started (RFC 3339); empty while none runs."""
-    exit_code: int | None
-    """Exit code of the container's last end."""
-    end_reason: str
-    """Reason of that end, such as `OOMKilled`."""
-    ended_at: str
-    """When that was (RFC 3339)."""
-    last_words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far something has come."""
-
-    phase: str
-    done: int
-    total: int
+    """Why it has failed and somebody must act; empty if it has not."""
+    waits: str
+    """What it waits for, where that is not its own work; empty if it waits for nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(Seen):
     """All that is known of one server when it is reconciled."""
 
     server: VLLMServer
-    children: Mapping[Ref, Child]
-    claim: ClaimFacts | None
-    """The cache's claim, ours or the one given; None when there is none."""
-    pods: tuple[PodFacts, ...]
-    events: Mapping[str, str] = field(default_factory=dict)
-    """What Events say of pods and Jobs that hang, by the name of these."""
-    progress: Progress | None = None
-    """How far the first pod that starts has come."""
+    quantization: QuantizationState | None = None
+    """The quantization that it names, if there is one of that name."""
+
+    @property
+    def resource(self) -> VLLMServer:
+        """The server."""
+        return self.server
 
     @property
     def deployment(self) -> DeploymentFacts | None:
@@ -217,6 +178,22 @@ class Prefetch:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantizing:
+    """How it stands with the FP8 that a server asks for."""
+
+    reason: Reason
+    message: str
+    precision: Literal["bf16", "fp8"]
+    """In which the revision that is aimed at serves."""
+    used: Quantization | None = None
+    """The quantization that it serves with."""
+    stalled: bool = False
+    """Nothing will change until somebody edits something."""
+    waits: bool = False
+    """Whether the revision asked for cannot be made before: the one before serves on, or none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What is aimed at, in short."""
 
@@ -227,6 +204,10 @@ class Target:
     """Whether the present operator would make another template, or take another default image."""
     prefetch: Prefetch | None
     """The prefetch, where the server needs one."""
+    quantizing: Quantizing | None = None
+    """How it stands with FP8, where it is asked for."""
 
-
-Manifest = dict[str, Any]
+    @property
+    def job(self) -> str | None:
+        """Name of the Job that is waited for before there are pods of the revision asked for."""
+        return self.prefetch.job if self.prefetch and not self.record else None

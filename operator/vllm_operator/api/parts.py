@@ -22,6 +22,9 @@ DataKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[.]?[-_a
 """Key in a Secret or ConfigMap; it may not begin with two points, which would lead out of a folder."""
 
 
+ImageName = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$")]
+
+
 class LocalReference(Model):
     """Names an object in the resource's own namespace."""
 
@@ -56,8 +59,8 @@ class ChatTemplate(Model):
     template, name another ConfigMap."""
 
 
-class ModelSource(Model):
-    """Which model is served."""
+class ModelReference(Model):
+    """Which model it is, and how it is fetched."""
 
     rules: ClassVar = (
         Rule(
@@ -83,6 +86,18 @@ class ModelSource(Model):
     is mounted."""
     revision: Annotated[str, Field(max_length=255, pattern=r"^[a-zA-Z0-9_][-._/a-zA-Z0-9]*$")] | None = None
     """Branch, tag or commit of the Hugging Face repository. Unset: its default branch."""
+    token_secret_ref: TokenReference | None = None
+    """Secret with the Hugging Face token that a gated or private model needs."""
+    trust_remote_code: bool = False
+    """Run Python code that the model's repository brings along. It runs with all that the pod may do."""
+    hub_endpoint: HubEndpoint | None = None
+    """Hub, or mirror of one, that the model is fetched from, such as `https://hub.example.com`.
+    Unset: Hugging Face's own."""
+
+
+class ModelSource(ModelReference):
+    """Which model is served."""
+
     served_names: (
         Annotated[
             list[Annotated[str, Field(max_length=512, pattern=r"^[^-\x00-\x20\x7f][^\x00-\x1f\x7f]*$")]],
@@ -92,17 +107,10 @@ class ModelSource(Model):
         | None
     ) = None
     """Names under which the API serves the model; the first is also the metrics' label. Unset: `name`."""
-    token_secret_ref: TokenReference | None = None
-    """Secret with the Hugging Face token that a gated or private model needs."""
     chat_template: ChatTemplate | None = None
     """Chat template that takes the place of the model's own."""
-    trust_remote_code: bool = False
-    """Run Python code that the model's repository brings along. It runs with all that the pod may do."""
     offline: bool = False
     """Ask no hub for anything: the cache holds the model already."""
-    hub_endpoint: HubEndpoint | None = None
-    """Hub, or mirror of one, that the model is fetched from, such as `https://hub.example.com`.
-    Unset: Hugging Face's own."""
 
 
 class Cache(Model):

@@ -20,6 +20,7 @@ class Reason(StrEnum):
         "CacheFull",
         "The model does not fit into the space that the cache has; the message says how much is missing.",
     )
+    CACHE_MISMATCH = "CacheMismatch", "The quantization's result is in another claim than the server's cache."
     CACHE_NOT_READABLE = (
         "CacheNotReadable",
         "uid 1000 may not read or write a file of the cache; the message says which, and whose it is.",
@@ -30,6 +31,8 @@ class Reason(StrEnum):
         "The volume of the cache is on a node that cannot take the pod.",
     )
     CACHE_UNBOUND = "CacheUnbound", "The claim of the cache has no volume yet, or does not exist."
+    CALIBRATED = "Calibrated", "The model has been measured, and every file of the result is there."
+    CALIBRATING = "Calibrating", "The model is being measured; what serves goes on until the result is there."
     CHILD_REJECTED = (
         "ChildRejected",
         "The API server refused an object that the operator or a controller made.",
@@ -39,6 +42,8 @@ class Reason(StrEnum):
         "The kubelet cannot make the container; the message holds its words.",
     )
     CRASH_LOOPING = "CrashLooping", "The container ends again and again; the message holds its last words."
+    DEADLINE_EXCEEDED = "DeadlineExceeded", "The calibration took longer than `spec.activeDeadlineSeconds`."
+    ENGINE_MISMATCH = "EngineMismatch", "The model was measured with another engine than the server runs."
     EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
     GATED_MODEL = (
         "GatedModel",
@@ -52,6 +57,7 @@ class Reason(StrEnum):
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
     INVALID_TOKEN = "InvalidToken", "The hub does not accept the token for this model."
+    MODEL_MISMATCH = "ModelMismatch", "The quantization is of another model, or commit, than the server's."
     MODEL_NOT_FOUND = (
         "ModelNotFound",
         "The hub has no such model or revision, or shows it only to the token of another account.",
@@ -71,6 +77,12 @@ class Reason(StrEnum):
         "Prefetching",
         "The model is being brought into the cache; the server starts when it is there.",
     )
+    QUANTIZATION_FAILED = (
+        "QuantizationFailed",
+        "The quantization has failed; its own status says why, and what serves goes on.",
+    )
+    QUANTIZATION_NOT_FOUND = "QuantizationNotFound", "There is no FP8Quantization of that name."
+    QUANTIZED = "Quantized", "The revision asked for serves, or will serve, in FP8."
     ROLLOUT_FAILED = (
         "RolloutFailed",
         "No pod of the revision asked for became ready in time; the message holds the cause.",
@@ -82,6 +94,10 @@ class Reason(StrEnum):
     )
     SERVING = "Serving", "Every replica serves the revision asked for."
     SUSPENDED = "Suspended", "The server has been scaled to 0."
+    TENSOR_PARALLEL_MISMATCH = (
+        "TensorParallelMismatch",
+        "The result is for another `tensorParallelSize` than the server's.",
+    )
     UNSCHEDULABLE = "Unschedulable", "No node takes the pod; the message holds the scheduler's words."
     WAITING_FOR_ACCELERATORS = (
         "WaitingForAccelerators",
@@ -89,11 +105,53 @@ class Reason(StrEnum):
     )
     WARMING_UP = "WarmingUp", "The container runs and loads the model; it does not answer yet."
 
+    # Reasons of a quantization's Jobs: prefetch and calibration.
+    ARTIFACTS_CHANGED = (
+        "ArtifactsChanged",
+        "The files of a calibration are not those that its manifest lists; the message says which.",
+    )
+    ARTIFACTS_INCOMPLETE = (
+        "ArtifactsIncomplete",
+        "The calibration has not left every file that a server needs; the message says what is missing.",
+    )
+    CALIBRATION_FAILED = (
+        "CalibrationFailed",
+        "The calibration ended without a result, no other reason fits; the message holds its last words.",
+    )
+    CALIBRATION_TOOL_MISSING = (
+        "CalibrationToolMissing",
+        "The image does not hold what calibrates with the backend asked for; the message names what does.",
+    )
+    DATASET_INVALID = (
+        "DatasetInvalid",
+        "The calibration dataset is not what it should be, in its SHA-256, its columns or its format.",
+    )
+    DATASET_NOT_FOUND = (
+        "DatasetNotFound",
+        "There is no such calibration dataset, split or task, or it is shown only to another account.",
+    )
+    GENERATION_MISMATCH = (
+        "GenerationMismatch",
+        "The cards, or the files of a calibration, are of another Gaudi generation than asked for.",
+    )
+    OUT_OF_DEVICE_MEMORY = (
+        "OutOfDeviceMemory",
+        "The model does not fit into the memory of the cards; a larger tensorParallelSize takes more.",
+    )
+    SAMPLES_MISSING = (
+        "SamplesMissing",
+        "The calibration has measured fewer samples than asked for; the message holds both numbers.",
+    )
+    UNIFY_FAILED = (
+        "UnifyFailed",
+        "The measurements could not be merged for fewer cards; the message says why.",
+    )
+
 
 ORDINARY = frozenset(
     {
-        *(Reason.CACHED, Reason.PAUSED, Reason.PREFETCHING, Reason.ROLLING_OUT, Reason.SERVING),
-        *(Reason.SUSPENDED, Reason.WARMING_UP),
+        *(Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING, Reason.PAUSED, Reason.PREFETCHING),
+        *(Reason.QUANTIZED, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP),
     }
 )
 """Reasons that come and go while all is well; the others are Warnings among the Events."""

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from vllm_operator.api import vllmserver
-from vllm_operator.api.meta import GROUP, VALIDATIONS, VERSION, Model, Rule, as_validation
-from vllm_operator.api.status import VLLMServerStatus
+from vllm_operator.api import fp8quantization, vllmserver
+from vllm_operator.api.meta import GROUP, VALIDATIONS, VERSION, Model, as_validation
+from vllm_operator.api.resource import NAME_RULES
+from vllm_operator.api.status import FP8QuantizationStatus, VLLMServerStatus
 
 Json = dict[str, Any]
 
@@ -99,6 +100,18 @@ _SERVER_COLUMNS = [
     _column("Of", ".status.warmup.total", "integer", wide=True),
 ]
 
+_QUANTIZATION_COLUMNS = [
+    _column("Model", ".spec.model.name"),
+    _column("TP", ".spec.tensorParallelSize", "integer"),
+    _column("Generation", ".status.generation"),
+    _column("Progress", ".status.progress.message"),
+    _column("Ready", f"{_READY}.status"),
+    _column("Age", ".metadata.creationTimestamp", "date"),
+    _column("Reason", f"{_READY}.reason", wide=True),
+    _column("Image", ".status.image", wide=True),
+    _column("Fingerprint", ".status.fingerprint", wide=True),
+]
+
 
 def crds() -> list[Json]:
     """Every CustomResourceDefinition of the operator."""
@@ -114,11 +127,20 @@ def crds() -> list[Json]:
             short="vllm",
             spec=vllmserver.VLLMServerSpec,
             status=VLLMServerStatus,
-            rules=vllmserver.NAME_RULES,
             description=vllmserver.__doc__ or "",
             columns=_SERVER_COLUMNS,
             subresources={"status": {}, "scale": scale},
-        )
+        ),
+        _crd(
+            kind=fp8quantization.KIND,
+            plural=fp8quantization.PLURAL,
+            short="fp8q",
+            spec=fp8quantization.FP8QuantizationSpec,
+            status=FP8QuantizationStatus,
+            description=fp8quantization.__doc__ or "",
+            columns=_QUANTIZATION_COLUMNS,
+            subresources={"status": {}},
+        ),
     ]
 
 
@@ -129,12 +151,11 @@ def _crd(
     short: str,
     spec: type[Model],
     status: type[Model],
-    rules: tuple[Rule, ...],
     description: str,
     columns: list[Json],
     subresources: Json,
 ) -> Json:
-    schema = _root(spec, status, rules, description)
+    schema = _root(spec, status, description)
     version = {
         "name": VERSION,
         "served": True,
@@ -159,7 +180,7 @@ def _crd(
     }
 
 
-def _root(spec: type[Model], status: type[Model], rules: tuple[Rule, ...], description: str) -> Json:
+def _root(spec: type[Model], status: type[Model], description: str) -> Json:
     """The schema of a whole object."""
     # kstatus and Flux take an object without any status for ready; this default says that nobody looked yet.
     unseen = {"default": {"observedGeneration": -1}}
@@ -174,5 +195,5 @@ def _root(spec: type[Model], status: type[Model], rules: tuple[Rule, ...], descr
             "spec": structural(spec),
             "status": structural(status) | unseen,
         },
-        VALIDATIONS: [as_validation(rule) for rule in rules],
+        VALIDATIONS: [as_validation(rule) for rule in NAME_RULES],
     }

@@ -1,33 +1,21 @@
 """VLLMServer: a vLLM model server."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from vllm_operator.api import combinations
 from vllm_operator.api.engine import Argument, Cpu, Engine, EngineArgs
+from vllm_operator.api.fp8 import Fp8
 from vllm_operator.api.gaudi import Gaudi, Warmup
-from vllm_operator.api.meta import (
-    API_VERSION,
-    InvalidObjectError,
-    Model,
-    Rule,
-    list_map,
-    path,
-    problems,
-)
-from vllm_operator.api.parts import Cache, LocalReference, ModelSource, Resources, Variables
+from vllm_operator.api.meta import Model, list_map
+from vllm_operator.api.parts import Cache, ImageName, LocalReference, ModelSource, Resources, Variables
 from vllm_operator.api.pod import Annotations, PodFields
 from vllm_operator.api.quantity import Size
+from vllm_operator.api.resource import Resource
 
 KIND = "VLLMServer"
 PLURAL = "vllmservers"
-NAME_PATTERN = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
-RESERVED_SUFFIXES = ("-llm", "-prefetch")
-"""Endings that children's names take; a resource whose name has one could meet another's child."""
 
 
 class Service(Model):
@@ -66,9 +54,7 @@ class VLLMServerSpec(PodFields):
     """Where the model runs: on the node's CPUs, or on Intel Gaudi cards."""
     engine: Engine | None = None
     """Which vLLM the image holds. Unset: that of the operator's default image."""
-    image: (
-        Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$")] | None
-    ) = None
+    image: ImageName | None = None
     """Container image. Unset: the operator's default, which then stays the same for this server."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     """When the image is pulled. Unset: the cluster's default."""
@@ -98,6 +84,8 @@ class VLLMServerSpec(PodFields):
     """Pods that serve. 0 suspends the server and keeps its cache."""
     service: Service = Service()
     """How the server is reached."""
+    fp8: Fp8 | None = None
+    """Serve in FP8 on Gaudi: by a calibration, or by scales that are taken as requests come. Unset: BF16."""
     warmup: Warmup = Warmup()
     """The time that a start may take."""
     rollout: Rollout = Rollout()
@@ -111,84 +99,10 @@ class VLLMServerSpec(PodFields):
     Gaudi `16Gi`."""
 
 
-NAME_RULES = (
-    Rule(
-        f"self.metadata.name.matches('{NAME_PATTERN}')",
-        "metadata.name must be at most 40 of a-z, 0-9 and -, begin with a letter and not end with -",
-        lambda name: re.fullmatch(NAME_PATTERN, name, re.ASCII) is not None,
-    ),
-    Rule(
-        " && ".join(f"!self.metadata.name.endsWith('{suffix}')" for suffix in RESERVED_SUFFIXES),
-        f"metadata.name may not end with {' or '.join(RESERVED_SUFFIXES)}: such names are taken by children",
-        lambda name: not name.endswith(RESERVED_SUFFIXES),
-    ),
-)
-"""Rules on the name of a resource; at the root of a CRD only the name can be seen of the metadata."""
-
-
-@dataclass(frozen=True, slots=True)
-class VLLMServer:
+class VLLMServer(Resource[VLLMServerSpec]):
     """A VLLMServer as the operator sees it."""
 
-    name: str
-    namespace: str
-    uid: str
-    generation: int
-    spec: VLLMServerSpec
+    __slots__ = ()
 
-    @classmethod
-    def parse(cls, body: Mapping[str, Any], *, strict: bool = False) -> "VLLMServer":
-        """Read an object.
-
-        With `strict`, unknown fields are errors too. Raises InvalidObjectError with every problem that
-        was found, each with the path of its field.
-        """
-        metadata = body.get("metadata") or {}
-        if not isinstance(metadata, Mapping):
-            raise InvalidObjectError(("metadata: must be an object with a name",))
-        name = str(metadata.get("name") or "")
-        found = [
-            f"metadata.name: {rule.message}" for rule in NAME_RULES if rule.holds and not rule.holds(name)
-        ]
-        if strict:
-            found += _strangers(body)
-        spec = None
-        try:
-            spec = VLLMServerSpec.model_validate(body.get("spec") or {}, extra="forbid" if strict else None)
-        except ValidationError as error:
-            found += problems(error, "spec")
-        if found or spec is None:
-            raise InvalidObjectError(tuple(found))
-        return cls(
-            name=name,
-            namespace=metadata.get("namespace") or "default",
-            uid=metadata.get("uid") or "",
-            generation=metadata.get("generation") or 0,
-            spec=spec,
-        )
-
-
-_FIELDS = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
-_METADATA = frozenset(
-    {
-        *("name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences"),
-        *("uid", "resourceVersion", "generation", "managedFields", "selfLink"),
-        *("creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"),
-    }
-)
-"""Fields of ObjectMeta (k8s.io/apimachinery v0.36.3, pkg/apis/meta/v1/types.go)."""
-
-
-def _strangers(body: Mapping[str, Any]) -> list[str]:
-    found = []
-    if body.get("apiVersion") != API_VERSION:
-        found.append(f"apiVersion: must be {API_VERSION}")
-    if body.get("kind") != KIND:
-        found.append(f"kind: must be {KIND}")
-    for above, part, known in (((), body, _FIELDS), (("metadata",), body.get("metadata") or {}, _METADATA)):
-        found += [
-            f"{path(*above, str(key))}: is not a field of this resource; check the spelling"
-            for key in part
-            if key not in known
-        ]
-    return found
+    kind = KIND
+    spec_model = VLLMServerSpec

@@ -1,20 +1,25 @@
-"""Makes a server's children as they should be, and writes nothing where they are."""
+"""Makes the children of a resource as they should be, and writes nothing where they are."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from vllm_operator.api.observed import Child, Manifest, Observed, RecordFacts, Ref, Target
+from vllm_operator.api.observed import Observed, RecordFacts, Target
+from vllm_operator.api.quantized import QuantizationRecord, QuantizationTarget
 from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.controller import facts
 from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.kinds import KINDS
 from vllm_operator.controller.outcome import ApiError, WaitingError, rejected
 from vllm_operator.controller.store import Key, Store
+from vllm_operator.controller.ties import Everything
 from vllm_operator.desired.canonical import IMMUTABLE, digest
 from vllm_operator.desired.defaults import Defaults
-from vllm_operator.desired.server import Desired, basis, desired, superfluous
+from vllm_operator.desired.manifests import Desired
 from vllm_operator.status.view import View
 
 COLLECTION_SECONDS = 5.0
@@ -31,12 +36,12 @@ class Wanted:
     """What should be, as far as it must be remembered to see that it is."""
 
     basis: Hashable
-    target: Target
+    target: Target | QuantizationTarget
     digests: tuple[tuple[Ref, bytes], ...]
 
 
 class Children:
-    """Brings the children of servers to what `desired` says."""
+    """Brings the children of resources to what `desired` says."""
 
     def __init__(self, store: Store, cluster: Cluster, defaults: Defaults) -> None:
         self._store = store
@@ -46,7 +51,7 @@ class Children:
         self._deployed_at: dict[Key, float] = {}
 
     def forget(self, key: Key) -> None:
-        """Drop what is remembered of a server that is gone."""
+        """Drop what is remembered of a resource that is gone."""
         self._wanted.pop(key, None)
         self._deployed_at.pop(key, None)
 
@@ -54,16 +59,16 @@ class Children:
         """Seconds since a server's Deployment was last written by us."""
         return time.monotonic() - self._deployed_at.get(key, float("-inf"))
 
-    async def make(self, key: Key, observed: Observed) -> Wanted:
+    async def make(self, key: Key, observed: Everything) -> Wanted:
         """Create and correct children.
 
         Raises StalledError, WaitingError or ApiError.
         """
-        wanted = self._wanted.get(key)
-        if wanted is not None and wanted.basis == basis(observed) and _fits(observed, wanted):
+        kind, wanted = KINDS[key.kind], self._wanted.get(key)
+        if wanted is not None and wanted.basis == kind.basis(observed) and _fits(observed, wanted):
             return wanted
-        target = desired(observed, self._defaults)
-        if observed.server.spec.paused:
+        target = kind.desired(observed, self._defaults)
+        if _paused(observed):
             _check_nothing_to_do(observed, target)
         digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
         # What makes pods comes last: by then a template is in a record, and cache and account exist.
@@ -83,23 +88,24 @@ class Children:
             raise next(iter(failures.values()))
         # The basis is what was looked at. What has changed since, by us or others, is looked at next time.
         wanted = Wanted(
-            basis=basis(observed),
+            basis=kind.basis(observed),
             target=target.target,
             digests=tuple(digests.items()),
         )
         self._wanted[key] = wanted
         return wanted
 
-    async def prune(self, key: Key, observed: Observed, wanted: Wanted) -> None:
+    async def prune(self, key: Key, observed: Everything, wanted: Wanted, now: str) -> None:
         """Delete children that nobody needs any more. Raises ApiError."""
-        if observed.server.spec.paused:
+        if _paused(observed):
             return
-        for old in superfluous(observed, {ref for ref, _ in wanted.digests}, wanted.target):
+        refs = {ref for ref, _ in wanted.digests}
+        for old in KINDS[key.kind].superfluous(observed, refs, wanted.target, now):
             await self._cluster.delete((old.kind, old.name), key.namespace, old.uid)
             self._store.forget(key, (old.kind, old.name), old.uid)
 
     async def _ensure(
-        self, key: Key, observed: Observed, manifest: Manifest, digests: Mapping[Ref, bytes]
+        self, key: Key, observed: Everything, manifest: Manifest, digests: Mapping[Ref, bytes]
     ) -> bool:
         """Make one child as it should be. Returns whether anything was written."""
         ref = _ref(manifest)
@@ -113,7 +119,7 @@ class Children:
                 self._store.see(ref[0], live)
                 child = facts.child(ref[0], live)
                 _check_ours(child, observed)
-                if isinstance(child, RecordFacts):
+                if isinstance(child, RecordFacts | QuantizationRecord):
                     raise ApiError(409, f"record {ref[1]} was there already: its template counts, not ours")
             _check_ours(child, observed)
             if child.deleting or child.digest == digests.get(ref):
@@ -147,11 +153,15 @@ def _digest(manifest: Manifest) -> bytes:
     return b"" if manifest["kind"] in IMMUTABLE else digest(manifest)
 
 
+def _paused(observed: Everything) -> bool:
+    return isinstance(observed, Observed) and observed.server.spec.paused
+
+
 def _is_rejection(failure: BaseException) -> bool:
     return isinstance(failure, StalledError) and failure.reason == Reason.CHILD_REJECTED
 
 
-def _check_nothing_to_do(observed: Observed, target: Desired) -> None:
+def _check_nothing_to_do(observed: Everything, target: Desired[Any]) -> None:
     """Raise StalledError(Paused) if there is a child to make or to change."""
     live = {ref: child.digest for ref, child in observed.children.items()}
     waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != _digest(m)]
@@ -162,7 +172,7 @@ def _check_nothing_to_do(observed: Observed, target: Desired) -> None:
         )
 
 
-def _fits(observed: Observed, wanted: Wanted) -> bool:
+def _fits(observed: Everything, wanted: Wanted) -> bool:
     for ref, wanted_digest in wanted.digests:
         child = observed.children.get(ref)
         if child is None or child.digest != wanted_digest:
@@ -170,22 +180,24 @@ def _fits(observed: Observed, wanted: Wanted) -> bool:
     return True
 
 
-def _check_ours(child: Child, observed: Observed) -> None:
+def _check_ours(child: Child, observed: Everything) -> None:
     """Raise unless a child belongs to the server. What is not ours is never adopted."""
-    server = observed.server
-    if child.owner == server.uid:
+    resource = observed.resource
+    if child.owner == resource.uid:
         return
-    if child.kind == "PersistentVolumeClaim" and child.owner is None and child.server == server.name:
+    named = child.resource == (resource.kind, resource.name)
+    if child.kind == "PersistentVolumeClaim" and child.owner is None and named:
         return  # a retained claim has no owner, and is found again by its label
     what = f"{child.kind} {child.name}"
-    if child.owner is not None and child.server == server.name:
+    if child.owner is not None and named:
         raise WaitingError(
             Reason.ROLLING_OUT,
-            f"{what} belongs to an earlier VLLMServer {server.name} and is about to be collected",
+            f"{what} belongs to an earlier {resource.kind} {resource.name} and is about to be collected",
             COLLECTION_SECONDS,
         )
     raise StalledError(
         Reason.NOT_OWNED,
-        f"{what} exists and does not belong to this VLLMServer. Delete it "
-        f"(`kubectl -n {server.namespace} delete {child.kind.lower()} {child.name}`) or choose another name",
+        f"{what} exists and does not belong to this {resource.kind}. Delete it "
+        f"(`kubectl -n {resource.namespace} delete {child.kind.lower()} {child.name}`) or choose another "
+        "name",
     )

@@ -16,8 +16,9 @@ from aiohttp import ClientError, ClientTimeout, TCPConnector
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
+from vllm_operator.api.kinds import PLURALS
 from vllm_operator.api.meta import GROUP, VERSION
-from vllm_operator.api.observed import Manifest, Ref
+from vllm_operator.api.seen import Manifest, Ref
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.desired.canonical import encode
 from vllm_operator.desired.names import FIELD_MANAGER
@@ -45,7 +46,7 @@ _PATHS = {
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Service": ("api/v1", "services"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
-    "VLLMServer": (f"apis/{GROUP}/{VERSION}", "vllmservers"),
+    **{kind: (f"apis/{GROUP}/{VERSION}", plural) for kind, plural in PLURALS.items()},
 }
 
 

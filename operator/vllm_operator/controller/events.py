@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from vllm_operator.api.observed import Manifest
+from vllm_operator.api.seen import Manifest
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import PASSING
 from vllm_operator.status.view import Hanging

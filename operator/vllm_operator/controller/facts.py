@@ -4,23 +4,18 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from vllm_operator.api.fp8quantization import FP8Quantization
+from vllm_operator.api.kinds import CLASSES
 from vllm_operator.api.meta import GROUP
-from vllm_operator.api.observed import (
-    Cached,
-    Child,
-    ClaimFacts,
-    DeploymentFacts,
-    JobFacts,
-    PodFacts,
-    RecordFacts,
-    Source,
-)
+from vllm_operator.api.observed import Artifacts, Cached, DeploymentFacts, Quantization, RecordFacts, Source
 from vllm_operator.api.quantity import canonical
-from vllm_operator.api.vllmserver import KIND
+from vllm_operator.api.quantized import QuantizationRecord
+from vllm_operator.api.seen import Child, ClaimFacts, JobFacts, PodFacts, Ref
 from vllm_operator.desired import names
+from vllm_operator.desired.calibration import read_record as record_of_quantization
 from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
 from vllm_operator.desired.engine import load_format
-from vllm_operator.desired.records import pack
+from vllm_operator.desired.records import ARTIFACTS, pack
 
 Body = Mapping[str, Any]
 
@@ -32,17 +27,20 @@ _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 """A Hugging Face token, which no log line may carry into a status."""
 
 
-def server_of(body: Body) -> str | None:
-    """Name of the server that an object belongs to.
+def resource_of(body: Body) -> Ref | None:
+    """Kind and name of the resource of ours that an object belongs to.
 
     Its controller tells, so that a label that was edited away is found and put back. What has none of our
-    kind (pods, retained claims) is known by its label.
+    kinds (pods, retained claims) is known by its label.
     """
     controller = _controller(body)
-    if controller.get("kind") == KIND and controller["apiVersion"].startswith(f"{GROUP}/"):
-        return str(controller["name"])
-    label = (body["metadata"].get("labels") or {}).get(names.SERVER)
-    return str(label) if label else None
+    if controller.get("kind") in CLASSES and controller["apiVersion"].startswith(f"{GROUP}/"):
+        return str(controller["kind"]), str(controller["name"])
+    labels = body["metadata"].get("labels") or {}
+    return next(((kind, str(labels[label])) for kind, label in _LABELS.items() if labels.get(label)), None)
+
+
+_LABELS = {kind: names.label(kind) for kind in CLASSES}
 
 
 def _controller(body: Body) -> Body:
@@ -50,16 +48,17 @@ def _controller(body: Body) -> Body:
 
 
 def child(kind: str, body: Body) -> Child:
-    """The facts of a child of a server."""
+    """The facts of a child of a resource of ours."""
     metadata, controller = body["metadata"], _controller(body)
+    resource = resource_of(body)
     common = {
         "kind": kind,
         "name": metadata["name"],
         "uid": metadata["uid"],
         "resource_version": int(metadata["resourceVersion"]),
         "owner": controller.get("uid"),
-        # Whatever its labels say, an object that something else controls is no server's.
-        "server": server_of(body) if controller.get("kind", KIND) == KIND else None,
+        # Whatever its labels say, an object that something else controls is no resource's of ours.
+        "resource": resource if not controller or controller.get("kind") in CLASSES else None,
         "deleting": "deletionTimestamp" in metadata,
         "digest": b"" if kind in IMMUTABLE else digest(owned(body, names.FIELD_MANAGER)),
     }
@@ -70,6 +69,8 @@ def child(kind: str, body: Body) -> Child:
     if kind == "Job":
         return JobFacts(**common, **_job(body))
     if kind == "ControllerRevision":
+        if resource is not None and resource[0] == FP8Quantization.kind:
+            return QuantizationRecord(**common, **record_of_quantization(body))
         return RecordFacts(**common, **_record(body))
     return Child(**common)
 
@@ -122,10 +123,19 @@ def _record(body: Body) -> dict[str, Any]:
         "default_image": inputs.get("image") if pinned else None,
         "default_engine": inputs.get("engine") if pinned else None,
         "source": _source(inputs.get("spec", {})),
+        "engine": inputs.get("engine", ""),
+        "tensor_parallel_size": (inputs.get("spec") or {}).get("tensorParallelSize", 1),
+        "quantization": _quantization(inputs.get("quantization")),
         "cached": Cached(inputs["commit"], inputs.get("hubCache", names.HUB)) if "commit" in inputs else None,
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
     }
+
+
+def _quantization(found: Body | None) -> Quantization | None:
+    if found is None:
+        return None
+    return Quantization(found["name"], Artifacts(*(found[part] for part in ARTIFACTS)))
 
 
 def _source(spec: Body) -> Source:
@@ -143,15 +153,21 @@ def _source(spec: Body) -> Source:
 def _job(body: Body) -> dict[str, Any]:
     affinity = (body["spec"]["template"]["spec"].get("affinity") or {}).get("podAffinity") or {}
     terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
-    holders = names.selector(server_of(body) or "")
     conditions = {c["type"]: c for c in (body.get("status") or {}).get("conditions") or ()}
     failed = conditions.get("Failed", {})
     return {
         "created_at": body["metadata"]["creationTimestamp"],
         "succeeded": conditions.get("Complete", {}).get("status") == "True",
         "failed": f"{failed['reason']}: {failed['message']}" if failed.get("status") == "True" else "",
-        "beside": any((term.get("labelSelector") or {}).get("matchLabels") == holders for term in terms),
+        "beside": any(_finds_servers(term.get("labelSelector") or {}) for term in terms),
+        "retry": int((body["metadata"].get("annotations") or {}).get(names.RETRY, "0")),
     }
+
+
+def _finds_servers(selector: Body) -> bool:
+    """Whether it is the selector of the pods that hold a cache: see `desired.jobs.beside`."""
+    labels = selector.get("matchLabels") or {}
+    return bool(labels.get(names.COMPONENT) == names.OF_SERVERS)
 
 
 def pod(body: Body) -> PodFacts:
@@ -160,10 +176,9 @@ def pod(body: Body) -> PodFacts:
     labels = metadata.get("labels") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    container: Body = next(
-        (c for c in status.get("containerStatuses") or () if c["name"] in (names.CONTAINER, names.PREFETCH)),
-        {},
-    )
+    of_job = labels.get(names.JOB) is not None
+    name = labels.get(names.COMPONENT, "") if of_job else names.CONTAINER
+    container: Body = next((c for c in status.get("containerStatuses") or () if c["name"] == name), {})
     state, last = container.get("state") or {}, container.get("lastState") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     waiting = state.get("waiting") or {}
@@ -176,7 +191,7 @@ def pod(body: Body) -> PodFacts:
         record=labels.get(names.RECORD),
         job=labels.get(names.JOB),
         job_uid=labels.get(names.JOB_UID),
-        container=names.PREFETCH if labels.get(names.JOB) else names.CONTAINER,
+        container=name,
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
         failure=": ".join(filter(None, failure)),

@@ -12,8 +12,8 @@ from typing import Any
 import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
+from vllm_operator.api.kinds import PLURALS
 from vllm_operator.api.meta import GROUP, VERSION
-from vllm_operator.api.vllmserver import KIND, PLURAL
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.workqueue import Priority, WorkQueue
 from vllm_operator.desired import names
@@ -29,12 +29,12 @@ CHILDREN = {
     "Service": ("v1", "services"),
     "ServiceAccount": ("v1", "serviceaccounts"),
 }
-"""What is watched beside the servers, only where it bears our label."""
+"""What is watched beside our own resources, only where it bears our label."""
 
 SELECTOR = f"{names.MANAGED_BY}={names.FIELD_MANAGER}"
 """What a child bears."""
 
-WATCHED = {KIND: (GROUP, VERSION, PLURAL), **CHILDREN}
+WATCHED = {**{kind: (GROUP, VERSION, plural) for kind, plural in PLURALS.items()}, **CHILDREN}
 
 Login = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -135,7 +135,7 @@ def _watch(to: kopf.OperatorRegistry, kind: str, resource: tuple[str, ...], feed
 
 
 def _priority(kind: str, event: str | None) -> Priority:
-    if kind != KIND:
+    if kind not in PLURALS:
         return Priority.CHILD
     return Priority.NEW if event == "ADDED" else Priority.USER
 

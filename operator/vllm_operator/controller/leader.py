@@ -13,7 +13,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from vllm_operator.api.observed import Manifest, Ref
+from vllm_operator.api.seen import Manifest, Ref
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.desired import names
 

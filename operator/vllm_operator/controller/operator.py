@@ -19,6 +19,7 @@ from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.sweep import sweep
+from vllm_operator.controller.ties import Ties
 from vllm_operator.controller.workqueue import Priority, WorkQueue
 
 RETRY_SECONDS = 3.0
@@ -64,8 +65,12 @@ class Operator:
         self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event(), set())
         self.health = Health(self.feed.queue, self._ready, elector.holds)
         children = Children(self.feed.store, cluster, settings.defaults)
+        queue = self.feed.queue
+        ties = Ties(self.feed.store, settings.defaults, lambda key: queue.add(key, Priority.CHILD))
         progress = ProgressReader(cluster, enabled=settings.read_logs)
-        self.reconciler = Reconciler(self.feed.store, cluster, children, progress, socket.gethostname())
+        self.reconciler = Reconciler(
+            self.feed.store, cluster, children, ties, progress=progress, instance=socket.gethostname()
+        )
 
     async def reconcile(self) -> int:
         """Watch and reconcile, while the Lease is ours, until `stopping` is set or a part ends by a fault.

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from vllm_operator.api.observed import PodFacts, Progress
+from vllm_operator.api.seen import PodFacts, Progress
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.outcome import PASSING
 from vllm_operator.controller.store import Key

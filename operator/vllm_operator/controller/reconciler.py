@@ -1,25 +1,26 @@
-"""Reconciles one server: a function of what is, never of what changed."""
+"""Reconciles one resource: a function of what is, never of what changed."""
 
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
-from vllm_operator.api.observed import ClaimFacts, Observed
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import ORDINARY, StalledError
-from vllm_operator.api.status import Condition, VLLMServerStatus
+from vllm_operator.api.seen import ClaimFacts
+from vllm_operator.api.status import Condition, FP8QuantizationStatus, VLLMServerStatus
 from vllm_operator.controller import events, facts, outcome
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.kinds import KINDS
 from vllm_operator.controller.outcome import ApiError, WaitingError
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
+from vllm_operator.controller.ties import Everything, Ties
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
-from vllm_operator.status.server import judge, judge_blocked, judge_invalid
 from vllm_operator.status.view import View
-from vllm_operator.status.warmup import half_time
 
 OBSERVATION_SECONDS = 2.0
 """Seconds in which the Deployment controller is expected to look at what we wrote. Until then there is
@@ -29,23 +30,37 @@ log = logging.getLogger(__name__)
 
 
 class Reconciler:
-    """Brings servers and their children together, and says in their status how far they are."""
+    """Brings resources and their children together, and says in their status how far they are."""
 
     def __init__(
-        self, store: Store, cluster: Cluster, children: Children, progress: ProgressReader, instance: str
+        self,
+        store: Store,
+        cluster: Cluster,
+        children: Children,
+        ties: Ties,
+        *,
+        progress: ProgressReader,
+        instance: str,
     ) -> None:
         self._store = store
         self._cluster = cluster
         self._children = children
+        self._ties = ties
         self._progress = progress
         self._instance = instance
         """Name under which Events are posted: that of the pod, or of the host."""
 
     async def __call__(self, key: Key) -> float | None:
-        """Reconcile one server. Returns after how many seconds to look again, if no event comes before.
+        """Reconcile one resource. Returns after how many seconds to look again, if no event comes before.
 
         Raises ApiError and what else passes by itself: try again later.
         """
+        try:
+            return await self._look(key)
+        finally:
+            self._ties.tell(key)
+
+    async def _look(self, key: Key) -> float | None:
         entry = self._store.entry(key)
         if entry is None or entry.deleting:
             self._children.forget(key)
@@ -56,32 +71,35 @@ class Reconciler:
             observed = await self._observe(key, entry)
         except InvalidObjectError as error:
             verdict = outcome.verdict(outcome.invalid(error))
-            status = judge_invalid(entry.generation, verdict, previous=entry.transitions, now=_text(now))
+            status = KINDS[key.kind].judge_invalid(
+                entry.generation, verdict, previous=entry.transitions, now=_text(now)
+            )
             await self._write(key, entry, status)
             return None
         if observed is None:
             return None
         again = await self._reconcile(key, entry, observed, now)
         # The answer to a status write may bring an edit that the watch then finds nothing new in.
-        return again if entry.generation == observed.server.generation else 0.0
+        return again if entry.generation == observed.resource.generation else 0.0
 
-    async def _reconcile(self, key: Key, entry: Entry, observed: Observed, now: datetime) -> float | None:
+    async def _reconcile(self, key: Key, entry: Entry, observed: Everything, now: datetime) -> float | None:
+        kind = KINDS[key.kind]
         try:
             wanted = await self._children.make(key, observed)
         except (StalledError, WaitingError) as error:
-            seen = self._store.observe(key)
+            seen = self._ties.observe(key)
             if seen is None or not _same(seen, observed):
                 return None
             verdict = outcome.verdict(error)
-            blocked = judge_blocked(seen, verdict, previous=entry.transitions, now=_text(now))
+            blocked = kind.judge_blocked(seen, verdict, previous=entry.transitions, now=_text(now))
             await self._write(key, entry, blocked)
             return outcome.recheck_seconds(error)
-        seen = self._store.observe(key)
+        seen = self._ties.observe(key)
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):
             return None
-        await self._children.prune(key, seen, wanted)
-        deployment = seen.deployment
+        await self._children.prune(key, seen, wanted, _text(now))
+        deployment = seen.deployment if isinstance(seen, Observed) else None
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
@@ -89,23 +107,24 @@ class Reconciler:
         said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
         done, progress_again = await self._progress.look(key, view.starting())
         seen = replace(seen, events=said, progress=done)
-        await self._write(key, entry, judge(seen, wanted.target, previous=entry.transitions, now=_text(now)))
-        return _soonest(events_again, progress_again, _seconds_until(half_time(view), now))
+        status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
+        await self._write(key, entry, status)
+        return _soonest(events_again, progress_again, _seconds_until(kind.due(view), now))
 
-    async def _observe(self, key: Key, entry: Entry) -> Observed | None:
-        """What is known of a server; a given claim is not watched, and so read until it is bound."""
-        observed = self._store.observe(key)
-        if observed is None or observed.server.spec.cache.claim_name is None:
+    async def _observe(self, key: Key, entry: Entry) -> Everything | None:
+        """What is known of a resource; a given claim is not watched, and so read until it is bound."""
+        observed = self._ties.observe(key)
+        if observed is None or observed.resource.spec.cache.claim_name is None:
             return observed
-        name = names.claim(observed.server)
+        name = names.claim(observed.resource)
         known = entry.given_claim
         if known is None or known.name != name or known.phase != "Bound":
             live = await self._cluster.get(("PersistentVolumeClaim", name), key.namespace)
             claim = facts.child("PersistentVolumeClaim", live) if live else None
             entry.given_claim = claim if isinstance(claim, ClaimFacts) else None
-        return self._store.observe(key)
+        return self._ties.observe(key)
 
-    async def _write(self, key: Key, entry: Entry, status: VLLMServerStatus) -> None:
+    async def _write(self, key: Key, entry: Entry, status: VLLMServerStatus | FP8QuantizationStatus) -> None:
         """Write a status if it says anything new, and tell of what changed by Events."""
         body = status.model_dump(by_alias=True, exclude_none=True)
         if digest({"status": body}) == entry.status_digest:
@@ -178,5 +197,6 @@ def _text(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _same(one: Observed, two: Observed) -> bool:
-    return (one.server.uid, one.server.generation) == (two.server.uid, two.server.generation)
+def _same(one: Everything, two: Everything) -> bool:
+    first, second = one.resource, two.resource
+    return (first.uid, first.generation) == (second.uid, second.generation)

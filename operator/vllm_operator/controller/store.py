@@ -11,10 +11,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from vllm_operator.api.observed import Child, ClaimFacts, Observed, PodFacts, Ref
-from vllm_operator.api.vllmserver import KIND, VLLMServer
+from vllm_operator.api.fp8quantization import FP8Quantization
+from vllm_operator.api.kinds import CLASSES, Ours
+from vllm_operator.api.meta import InvalidObjectError
+from vllm_operator.api.observed import Observed
+from vllm_operator.api.quantized import ObservedQuantization, User
+from vllm_operator.api.seen import Child, ClaimFacts, PodFacts, Ref
+from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.controller import facts
 from vllm_operator.desired import names
+from vllm_operator.desired.calibration import user
 from vllm_operator.desired.canonical import digest, owned
 from vllm_operator.status.conditions import Transition
 
@@ -34,32 +40,36 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Entry:
-    """All that is known of one server."""
+    """All that is known of one resource of ours."""
 
     children: dict[Ref, Child] = field(default_factory=dict)
     pods: dict[str, tuple[int, PodFacts]] = field(default_factory=dict)
     given_claim: ClaimFacts | None = None
     """A claim that is not ours, and so not watched."""
     body: bytes = b""
-    """Metadata and spec, as JSON; empty while the server itself is unknown."""
+    """Metadata and spec, as JSON; empty while the resource itself is unknown."""
     uid: str = ""
     generation: int = 0
     resource_version: int = 0
     deleting: bool = False
     status_digest: bytes = b""
     transitions: Mapping[str, Transition] = field(default_factory=dict)
+    quantization: Key | None = None
+    """The quantization that a server names."""
 
 
 class Store:
-    """Facts of every server, its children and its pods."""
+    """Facts of every resource of ours, its children and its pods."""
 
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
         """resourceVersion at which an object went, by its uid: answers to our writes may come after that."""
+        self._users: dict[Key, set[Key]] = {}
+        """Servers that name a quantization, whether there is one of that name or not."""
 
     def entry(self, key: Key) -> Entry | None:
-        """What is known of a server, or None when it does not exist."""
+        """What is known of a resource, or None when it does not exist."""
         entry = self._entries.get(key)
         return entry if entry is not None and entry.body else None
 
@@ -72,8 +82,11 @@ class Store:
         if version < self._gone.get(body["metadata"]["uid"], 0):
             return None
         entry = self._entries.setdefault(key, Entry())
-        if kind == KIND:
-            return key if _see_server(entry, body, version) else None
+        if kind in CLASSES:
+            if not _see_resource(entry, body, version):
+                return None
+            self._refer(key, entry, _named(key, body))
+            return key
         see = _see_pod if kind == "Pod" else _see_child
         return key if see(entry, kind, body, version) else None
 
@@ -92,11 +105,12 @@ class Store:
         self._gone[uid] = max(self._gone.get(uid, 0), int(metadata.get("resourceVersion", 0)))
         if len(self._gone) > MAX_GONE:
             self._gone.popitem(last=False)
-        if kind == KIND and entry.uid == uid:
+        if kind in CLASSES and entry.uid == uid:
             entry.body = b""
+            self._refer(key, entry, None)
         elif kind == "Pod":
             entry.pods.pop(name, None)
-        elif kind != KIND:
+        elif kind not in CLASSES:
             self.forget(key, (kind, name), uid)
         if not (entry.body or entry.children or entry.pods):
             del self._entries[key]
@@ -124,33 +138,66 @@ class Store:
             self._drop(key, kind, metadata)
         return [key for key, _ in ghosts]
 
-    def observe(self, key: Key) -> Observed | None:
-        """All that is known of a server, to be reconciled; None when it is gone or going.
+    def _refer(self, key: Key, entry: Entry, quantization: Key | None) -> None:
+        """Note which quantization a server names now."""
+        if entry.quantization is not None and entry.quantization != quantization:
+            self._users[entry.quantization].discard(key)
+            if not self._users[entry.quantization]:
+                del self._users[entry.quantization]
+        if quantization is not None:
+            self._users.setdefault(quantization, set()).add(key)
+        entry.quantization = quantization
+
+    def users(self, quantization: Key) -> tuple[Key, ...]:
+        """Servers that name a quantization, whether there is one of that name or not."""
+        return tuple(sorted(self._users.get(quantization, ())))
+
+    def named(self, server: Key) -> Key | None:
+        """The quantization that a server names, whether there is one of that name or not."""
+        entry = self.entry(server)
+        return entry.quantization if entry is not None and not entry.deleting else None
+
+    def observe(self, key: Key) -> Observed | ObservedQuantization | None:
+        """All that is known of a resource, to be reconciled; None when it is gone or going.
 
         Raises InvalidObjectError when it breaks the rules of its kind.
         """
         entry = self.entry(key)
         if entry is None or entry.deleting:
             return None
-        server = _parse(entry.body)
+        resource = _parse(key.kind, entry.body)
         claim = entry.given_claim
-        if server.spec.cache.claim_name is None:
-            found = entry.children.get(("PersistentVolumeClaim", names.claim(server)))
+        if resource.spec.cache.claim_name is None:
+            found = entry.children.get(("PersistentVolumeClaim", names.claim(resource)))
             claim = found if isinstance(found, ClaimFacts) else None
         pods = tuple(pod for _, pod in entry.pods.values())
-        return Observed(server=server, children=dict(entry.children), claim=claim, pods=pods)
+        children = dict(entry.children)
+        if isinstance(resource, VLLMServer):
+            return Observed(server=resource, children=children, claim=claim, pods=pods)
+        users = tuple(user for user in map(self.user, self.users(key)) if user is not None)
+        return ObservedQuantization(
+            quantization=resource, children=children, claim=claim, pods=pods, users=users
+        )
+
+    def user(self, server: Key) -> User | None:
+        """What a quantization knows of a server that names it; None when that is gone or cannot be read."""
+        try:
+            observed = self.observe(server)
+        except InvalidObjectError:
+            return None
+        return user(observed) if isinstance(observed, Observed) else None
 
 
 @lru_cache(128)
-def _parse(body: bytes) -> VLLMServer:
-    # A reconcile looks at its server several times. To keep the models of all would take ten times the space.
-    return VLLMServer.parse(json.loads(body))
+def _parse(kind: str, body: bytes) -> Ours:
+    # A reconcile looks at its resource several times. All of these would take ten times the space.
+    return CLASSES[kind].parse(json.loads(body))
 
 
 def _known(key: Key, entry: Entry, kind: str) -> Iterator[Mapping[str, Any]]:
     """Name, uid and resourceVersion of what is known of a kind."""
-    if kind == KIND:
-        found = [(key.name, entry.uid, entry.resource_version)] if entry.body else []
+    if kind in CLASSES:
+        found = [(key.name, entry.uid, entry.resource_version)] if entry.body and key.kind == kind else []
     elif kind == "Pod":
         found = [(name, pod.uid, version) for name, (version, pod) in entry.pods.items()]
     else:
@@ -162,10 +209,19 @@ def _known(key: Key, entry: Entry, kind: str) -> Iterator[Mapping[str, Any]]:
 
 def _key(kind: str, body: Body) -> Key | None:
     metadata = body["metadata"]
-    if kind == KIND:
-        return Key(KIND, metadata["namespace"], metadata["name"])
-    server = facts.server_of(body)
-    return Key(KIND, metadata["namespace"], server) if server else None
+    if kind in CLASSES:
+        return Key(kind, metadata["namespace"], metadata["name"])
+    resource = facts.resource_of(body)
+    return Key(resource[0], metadata["namespace"], resource[1]) if resource else None
+
+
+def _named(key: Key, body: Body) -> Key | None:
+    """The quantization that a server names; an object that cannot be read names none."""
+    reference = body.get("spec") or {}
+    for part in ("fp8", "quantizationRef"):
+        reference = reference.get(part) if isinstance(reference, Mapping) else None
+    name = reference.get("name") if isinstance(reference, Mapping) else None
+    return Key(FP8Quantization.kind, key.namespace, name) if isinstance(name, str) else None
 
 
 def _see_pod(entry: Entry, _: str, body: Body, version: int) -> bool:
@@ -185,7 +241,7 @@ def _see_child(entry: Entry, kind: str, body: Body, version: int) -> bool:
     return True
 
 
-def _see_server(entry: Entry, body: Body, version: int) -> bool:
+def _see_resource(entry: Entry, body: Body, version: int) -> bool:
     metadata = body["metadata"]
     # Whatever its uid: the events of an earlier server of the same name may come late.
     if entry.body and entry.resource_version >= version:

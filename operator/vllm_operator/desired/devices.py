@@ -4,7 +4,8 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from vllm_operator.api.gaudi import CARD, BucketRange
+from vllm_operator.api.fp8quantization import FP8QuantizationSpec
+from vllm_operator.api.gaudi import CARD, BucketRange, Gaudi
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.owned import BUCKETS
 from vllm_operator.api.parts import Resources
@@ -19,20 +20,25 @@ RECIPES = f"{names.DATA}/.cache/recipes"
 RECIPES_SIZE = "8Gi"
 
 
-def resources(spec: VLLMServerSpec) -> dict[str, dict[str, str]]:
-    """Resources of the vLLM container: those of the spec, and on Gaudi the cards."""
+def resources(spec: VLLMServerSpec | FP8QuantizationSpec, *, cards: int) -> dict[str, dict[str, str]]:
+    """Resources of the container that works with the model: those of the spec, and on Gaudi the cards."""
     # An empty map is not stored, and would differ for ever.
     amounts = {side: {**given} for side, given in spec.resources.model_dump().items() if given}
-    if spec.device != "gaudi":
+    if not cards:
         return amounts
-    extended = {CARD: str(spec.tensor_parallel_size * spec.pipeline_parallel_size)}
+    extended = {CARD: str(cards)}
     if spec.gaudi.hugepages2_mi is not None:
         extended["hugepages-2Mi"] = spec.gaudi.hugepages2_mi
     # Of both, a pod must request what is its limit.
     return {side: {**amounts.get(side, {}), **extended} for side in ("limits", "requests")}
 
 
-def node_selector(spec: VLLMServerSpec, defaults: Defaults) -> dict[str, str]:
+def cards(spec: VLLMServerSpec) -> int:
+    """Cards that each pod of a server has."""
+    return spec.tensor_parallel_size * spec.pipeline_parallel_size if spec.device == "gaudi" else 0
+
+
+def node_selector(spec: VLLMServerSpec | FP8QuantizationSpec, defaults: Defaults) -> dict[str, str]:
     """Labels of the nodes that a server's pods may run on: the user's, and those of its cards.
 
     Raises StalledError(InvalidForEngine) where the operator does not know nodes of the generation asked for.
@@ -55,17 +61,23 @@ def environment(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
     return _threads(spec) if spec.device == "cpu" else _gaudi(spec, image)
 
 
-def _gaudi(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
+def of_cards(gaudi: Gaudi) -> dict[str, str]:
+    """Variables of every container that has cards."""
     variables = {
         "HABANA_LOGS": f"{names.HOME}/habana_logs",
         "OMPI_MCA_btl_vader_single_copy_mechanism": "none",
-        # Progress of the warm-up comes line by line only so; else it is one bar that is redrawn
-        # (vllm-gaudi 0.26, hpu_model_runner.py, warmup_graphs).
-        "VLLM_DEVELOPER_MODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
-    if spec.gaudi.lazy_collectives is not None:
-        variables["PT_HPU_ENABLE_LAZY_COLLECTIVES"] = str(spec.gaudi.lazy_collectives).lower()
+    if gaudi.lazy_collectives is not None:
+        variables["PT_HPU_ENABLE_LAZY_COLLECTIVES"] = str(gaudi.lazy_collectives).lower()
+    return variables
+
+
+def _gaudi(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
+    variables = of_cards(spec.gaudi)
+    # Progress of the warm-up comes line by line only so; else it is one bar that is redrawn
+    # (vllm-gaudi 0.26, hpu_model_runner.py, warmup_graphs).
+    variables["VLLM_DEVELOPER_MODE"] = "1"
     warmup = spec.warmup
     if warmup.skip:
         variables["VLLM_SKIP_WARMUP"] = "true"

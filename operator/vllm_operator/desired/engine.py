@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
+from vllm_operator.api.fp8quantization import FP8QuantizationSpec
 from vllm_operator.api.observed import Cached
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.quantity import in_bytes
@@ -122,7 +123,7 @@ def environment(spec: VLLMServerSpec, image: Image, cached: Cached | None) -> li
     Once the cache is filled, no hub is asked and no token given.
     """
     variables = {
-        **_common(),
+        **common(),
         # Compiled code is kept beside the weights; a given claim may not be ours to write to.
         "VLLM_CACHE_ROOT": f"{names.HOME if spec.cache.claim_name else names.DATA}/.cache/vllm",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.warmup.timeout_seconds),
@@ -134,15 +135,16 @@ def environment(spec: VLLMServerSpec, image: Image, cached: Cached | None) -> li
         variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if cached is not None and cached.hub != names.HUB:
         variables["HF_HUB_CACHE"] = cached.hub
-    return [*_entries(variables), *([] if cached else _hub(spec)), *_extra(spec)]
+    return [*entries(variables), *([] if cached else _hub(spec)), *own(spec)]
 
 
-def prefetch_environment(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+def prefetch_environment(spec: VLLMServerSpec | FP8QuantizationSpec) -> list[dict[str, Any]]:
     """The environment of the prefetch container, in the form of a pod."""
-    return [*_entries({**_common(), **_proxies(spec)}), *_hub(spec), *_extra(spec)]
+    return [*entries({**common(), **_proxies(spec)}), *_hub(spec), *own(spec)]
 
 
-def _common() -> dict[str, str]:
+def common() -> dict[str, str]:
+    """Variables of every container of ours."""
     return {
         "HOME": names.HOME,
         # torch looks for a user name, and uid 1000 has none in the image.
@@ -155,23 +157,24 @@ def _common() -> dict[str, str]:
     }
 
 
-def _entries(variables: Mapping[str, str]) -> list[dict[str, Any]]:
+def entries(variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Variables in the form of a pod."""
     return [{"name": name, "value": literal(value)} for name, value in variables.items()]
 
 
-def _hub(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+def _hub(spec: VLLMServerSpec | FP8QuantizationSpec) -> list[dict[str, Any]]:
     """What it takes to ask a hub."""
-    entries = []
+    needed = []
     if spec.model.hub_endpoint is not None:
-        entries += _entries({"HF_ENDPOINT": spec.model.hub_endpoint})
+        needed += entries({"HF_ENDPOINT": spec.model.hub_endpoint})
     token = spec.model.token_secret_ref
     if token is not None:
         source = {"secretKeyRef": {"name": token.name, "key": token.key}}
-        entries.append({"name": "HF_TOKEN", "valueFrom": source})
-    return entries
+        needed.append({"name": "HF_TOKEN", "valueFrom": source})
+    return needed
 
 
-def _proxies(spec: VLLMServerSpec) -> dict[str, str]:
+def _proxies(spec: VLLMServerSpec | FP8QuantizationSpec) -> dict[str, str]:
     variables: dict[str, str] = {}
     for name, value in (spec.proxy.model_dump(exclude_none=True) if spec.proxy else {}).items():
         # Some libraries read the one spelling and some the other.
@@ -179,11 +182,12 @@ def _proxies(spec: VLLMServerSpec) -> dict[str, str]:
     return variables
 
 
-def _extra(spec: VLLMServerSpec) -> list[dict[str, Any]]:
-    entries = []
+def own(spec: VLLMServerSpec | FP8QuantizationSpec) -> list[dict[str, Any]]:
+    """The user\'s own variables, in the form of a pod."""
+    given = []
     for variable in spec.extra_env or ():
         entry = variable.model_dump(by_alias=True, exclude_none=True)
         if variable.value is not None:
             entry["value"] = literal(variable.value)
-        entries.append(entry)
-    return entries
+        given.append(entry)
+    return given

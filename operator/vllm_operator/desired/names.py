@@ -1,17 +1,24 @@
 """Every name, label and path that the operator composes."""
 
+from vllm_operator.api.fp8quantization import FP8Quantization
+from vllm_operator.api.kinds import Ours
 from vllm_operator.api.meta import GROUP
 from vllm_operator.api.vllmserver import VLLMServer
 
 FIELD_MANAGER = "vllm-operator"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SERVER = f"{GROUP}/server"
+QUANTIZATION = f"{GROUP}/quantization"
+RETRY = f"{GROUP}/retry"
+"""Annotation of a quantization's Job: `spec.retry` when it was made."""
 RECORD = f"{GROUP}/record"
 COMPONENT = "app.kubernetes.io/component"
 
 CONTAINER = "vllm"
 PREFETCH = "prefetch"
-"""Component and container of the prefetch Job."""
+"""Component and container of the Job that fills a cache."""
+CALIBRATION = "calibration"
+"""Component and container of the Job that calibrates."""
 JOB = "batch.kubernetes.io/job-name"
 """Label by which the Job controller marks a Job's pods."""
 JOB_UID = "batch.kubernetes.io/controller-uid"
@@ -26,18 +33,27 @@ CHAT_TEMPLATE = "/etc/vllm/chat-template.jinja"
 CHAT_TEMPLATE_VOLUME = "chat-template"
 
 
+OF_SERVERS = "server"
+"""Component of the pods that serve."""
+
+
 def selector(name: str) -> dict[str, str]:
     """Labels that find a server's pods. A Deployment's selector can never change."""
-    return {SERVER: name, COMPONENT: "server"}
+    return {SERVER: name, COMPONENT: OF_SERVERS}
 
 
-def labels(name: str, component: str = "server") -> dict[str, str]:
-    """Labels of every child of a server."""
+def label(kind: str) -> str:
+    """Label of children that names the resource of a kind that they belong to."""
+    return QUANTIZATION if kind == FP8Quantization.kind else SERVER
+
+
+def labels(resource: Ours, component: str = "server") -> dict[str, str]:
+    """Labels of every child of a resource."""
     return {
         "app.kubernetes.io/name": "vllm",
-        "app.kubernetes.io/instance": name,
+        "app.kubernetes.io/instance": resource.name,
         MANAGED_BY: FIELD_MANAGER,
-        **selector(name),
+        label(resource.kind): resource.name,
         COMPONENT: component,
     }
 
@@ -52,9 +68,9 @@ def service(name: str) -> str:
     return name
 
 
-def service_account(name: str) -> str:
-    """Name of a server's ServiceAccount: never `default`, whatever the server is called."""
-    return f"{name}-vllm"
+def service_account(resource: Ours) -> str:
+    """Name of the ServiceAccount that is made: never `default`, whatever the resource is called."""
+    return _prefix(resource) if isinstance(resource, FP8Quantization) else f"{resource.name}-vllm"
 
 
 def disruption_budget(name: str) -> str:
@@ -62,24 +78,38 @@ def disruption_budget(name: str) -> str:
     return name
 
 
-def claim(server: VLLMServer) -> str:
-    """Name of the claim that holds a server's cache."""
-    return server.spec.cache.claim_name or f"{server.name}-cache"
+def claim(resource: Ours) -> str:
+    """Name of the claim that holds the cache of a resource."""
+    return resource.spec.cache.claim_name or f"{resource.name}-cache"
 
 
-def prefetch_job(name: str, digest: str) -> str:
-    """Name of the Job that fills a server's cache."""
-    return f"{name}-{PREFETCH}-{digest}"
+def _prefix(resource: Ours) -> str:
+    """How names of children begin: a server and a quantization may have the same name."""
+    return f"{resource.name}-fp8q" if isinstance(resource, FP8Quantization) else resource.name
 
 
-def prefetch_script(name: str) -> str:
-    """Name of the ConfigMap with the program of a server's prefetch Job."""
-    return f"{name}-{PREFETCH}"
+def prefetch_job(resource: Ours, digest: str) -> str:
+    """Name of the Job that fills a cache; at most 63 characters, since it becomes a label of the pods."""
+    return f"{_prefix(resource)}-{PREFETCH}-{digest[: _of_name(resource)]}"
 
 
-def record(name: str, digest: str) -> str:
-    """Name of a server's record."""
-    return f"{name}-{digest}"
+def calibration_job(quantization: FP8Quantization, fingerprint: str) -> str:
+    """Name of the Job that calibrates: one recipe has one Job, whatever restarts or races there are."""
+    return f"{_prefix(quantization)}-{fingerprint[: _of_name(quantization)]}"
+
+
+def _of_name(resource: Ours) -> int:
+    return 8 if isinstance(resource, FP8Quantization) else 10
+
+
+def script(resource: Ours) -> str:
+    """Name of the ConfigMap with the programs of a resource's Jobs."""
+    return _prefix(resource) if isinstance(resource, FP8Quantization) else f"{resource.name}-{PREFETCH}"
+
+
+def record(resource: Ours, digest: str) -> str:
+    """Name of a record of a resource."""
+    return f"{_prefix(resource)}-{digest}"
 
 
 def url(server: VLLMServer) -> str:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from vllm_operator.api.observed import Manifest
+from vllm_operator.api.kinds import Ours
 from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.api.seen import Manifest
 from vllm_operator.api.vllmserver import VLLMServer, VLLMServerSpec
 from vllm_operator.desired import devices, engine, names
 from vllm_operator.desired.defaults import Defaults, Image
@@ -48,11 +49,11 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         "pod",
         labels={
             **(spec.pod_labels or {}),
-            **names.labels(server.name),
+            **names.labels(server),
             names.RECORD: inputs.digest,
         },
         annotations=spec.pod_annotations,
-        service_account=spec.service_account_name or names.service_account(server.name),
+        service_account=spec.service_account_name or names.service_account(server),
         placement=placement(server, defaults),
         grace_seconds=PRE_STOP_SECONDS + spec.rollout.drain_seconds + TEARDOWN_SECONDS,
         image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
@@ -64,7 +65,7 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         args=engine.arguments(spec, _profile(server, inputs.image), inputs.cached),
         env=engine.environment(spec, inputs.image, inputs.cached),
         port=names.PORT,
-        resources=devices.resources(spec),
+        resources=devices.resources(spec, cards=devices.cards(spec)),
         # Pod Security `restricted` lets no container add it.
         capabilities=["SYS_NICE"] if spec.gaudi.sys_nice else [],
         startup_period=STARTUP_PERIOD_SECONDS,
@@ -78,23 +79,23 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
     )
 
 
-def fs_group(server: VLLMServer) -> int | None:
+def fs_group(resource: Ours) -> int | None:
     """Group that the kubelet makes the owner of the cache's files, or None to leave them as they are."""
-    cache = server.spec.cache
+    cache = resource.spec.cache
     return cache.fs_group or (None if cache.claim_name else USER)
 
 
-def placement(server: VLLMServer, defaults: Defaults) -> dict[str, Any]:
+def placement(resource: Ours, defaults: Defaults) -> dict[str, Any]:
     """Fields of a pod's spec that say where it may run, as far as they are given.
 
     Raises StalledError(InvalidForEngine).
     """
-    spec = server.spec
+    spec = resource.spec
     given = {"tolerations", "affinity", "topology_spread_constraints", "priority_class_name"}
     fields = spec.model_dump(by_alias=True, exclude_none=True, include=given)
     for constraint in fields.get("topologySpreadConstraints", ()):
         # Kubernetes takes an absent selector for one that matches no pod.
-        constraint.setdefault("labelSelector", {"matchLabels": names.selector(server.name)})
+        constraint.setdefault("labelSelector", {"matchLabels": names.selector(resource.name)})
     fields = {"nodeSelector": devices.node_selector(spec, defaults), **fields}
     if spec.gaudi.runtime_class_name is not None:
         fields["runtimeClassName"] = spec.gaudi.runtime_class_name

@@ -8,28 +8,16 @@ import hashlib
 import json
 import re
 from collections.abc import Hashable
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-from vllm_operator.api.observed import Cached, JobFacts, Manifest, Observed, Prefetch
-from vllm_operator.api.prefetch import EXIT_ACT, Prefetched, read_report
-from vllm_operator.api.quantity import exact
+from vllm_operator.api.observed import Cached, Observed, Prefetch
+from vllm_operator.api.prefetch import Prefetched, read_report
+from vllm_operator.api.seen import JobFacts, Manifest
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import engine, names, pod, records
+from vllm_operator.desired import engine, jobs, names, records
 from vllm_operator.desired.defaults import Defaults, Image
-from vllm_operator.desired.metadata import metadata
-from vllm_operator.desired.render import render
 
-PROGRAM = "podscripts"
-FOLDER = "/opt/vllm-operator"
 COMMIT = re.compile(r"[0-9a-f]{40}")
-RETRIES = 20
-"""Tries of a Job whose hub does not answer: the Job controller waits ever longer between them, for about two
-hours in all."""
-REQUESTS = {"cpu": "1", "memory": "2Gi"}
-"""What a download needs. Without a volume yet, a pod asks for what the server will need: where it lands, the
-volume may be bound, and there the server must fit."""
 
 
 def find(observed: Observed, image: Image) -> Prefetch | None:
@@ -37,7 +25,7 @@ def find(observed: Observed, image: Image) -> Prefetch | None:
     spec = observed.server.spec
     if not engine.prefetches(spec):
         return None
-    job = names.prefetch_job(observed.server.name, _digest(observed.server, image))
+    job = names.prefetch_job(observed.server, _digest(observed.server, image))
     return Prefetch(job, _recorded(observed) or _reported(observed, job))
 
 
@@ -115,47 +103,17 @@ def manifests(observed: Observed, image: Image, job: str, defaults: Defaults) ->
 
     Raises StalledError(InvalidForEngine).
     """
-    server = observed.server
-    name = names.prefetch_script(server.name)
-    config_map = render("configmap", metadata=metadata(server, name, component=names.PREFETCH))
-    config_map["data"] = _program()
-    return [config_map, _job(observed, image, job, defaults)]
-
-
-@cache
-def _program() -> dict[str, str]:
-    folder = files("vllm_operator") / PROGRAM
-    return {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".py")}
-
-
-def _job(observed: Observed, image: Image, name: str, defaults: Defaults) -> Manifest:
     server, spec = observed.server, observed.server.spec
-    return render(
-        "job",
-        metadata=metadata(server, name, component=names.PREFETCH),
-        retries=RETRIES,
-        final_exit_code=EXIT_ACT,
-        labels={**(spec.pod_labels or {}), **names.labels(server.name, names.PREFETCH)},
-        annotations=spec.pod_annotations,
-        service_account=spec.service_account_name or names.service_account(server.name),
-        image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
+    work = jobs.Work(
+        component=names.PREFETCH,
+        program="prefetch",
+        arguments=_arguments(server),
+        environment=engine.prefetch_environment(spec),
+        resources=jobs.of_a_download(observed, spec.resources),
         placement=_placement(observed, defaults),
-        user=pod.USER,
-        fs_group=pod.fs_group(server),
-        container=names.PREFETCH,
-        image=image.image,
-        image_pull_policy=spec.image_pull_policy,
-        command=["python3", "-m", f"{PROGRAM}.prefetch"],
-        working_folder=FOLDER,
-        args=[engine.literal(word) for word in _arguments(server)],
-        env=engine.prefetch_environment(spec),
-        resources=_resources(observed),
-        data=names.DATA,
-        home=names.HOME,
-        folder=f"{FOLDER}/{PROGRAM}",
-        claim=names.claim(server),
-        script=names.prefetch_script(server.name),
+        retries=jobs.RETRIES,
     )
+    return [jobs.program(server, jobs.OF_PREFETCH, names.PREFETCH), jobs.job(server, job, image, work)]
 
 
 def _arguments(server: VLLMServer) -> list[str]:
@@ -170,36 +128,9 @@ def _arguments(server: VLLMServer) -> list[str]:
 
 def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
     """Where the Job may run: as the server, where cards are, and beside pods that hold the claim."""
-    server = observed.server
-    fields = pod.placement(server, defaults)
-    # It is a single pod, so there is nothing to spread. And Intel's runtime would show it cards that it did
-    # not ask for: its images say HABANA_VISIBLE_DEVICES=all.
-    for field in ("topologySpreadConstraints", "runtimeClassName"):
-        fields.pop(field, None)
-    if server.spec.device == "gaudi" and defaults.gaudi_nodes:
-        # Where it lands a volume may be bound, and there must be cards.
-        fields["nodeSelector"] = {**fields.get("nodeSelector", {}), **defaults.gaudi_nodes}
-    claim = observed.claim
+    server, claim = observed.server, observed.claim
+    fields = jobs.single(server, defaults)
+    fields = jobs.without_cards(fields, defaults, gaudi=server.spec.device == "gaudi")
     if observed.held and not (claim and "ReadWriteMany" in claim.access_modes):
-        beside = {
-            "topologyKey": "kubernetes.io/hostname",
-            "labelSelector": {"matchLabels": names.selector(server.name)},
-        }
-        affinity = fields.setdefault("affinity", {})
-        required = affinity.setdefault("podAffinity", {}).setdefault(
-            "requiredDuringSchedulingIgnoredDuringExecution", []
-        )
-        required.append(beside)
+        jobs.beside(fields, {"matchLabels": names.selector(server.name)})
     return fields
-
-
-def _resources(observed: Observed) -> dict[str, dict[str, str]]:
-    """Requests and limits of the Job: a quota on limits asks for some, and the server's are enough."""
-    claim, resources = observed.claim, observed.server.spec.resources
-    limits = {name: amount for name, amount in (resources.limits or {}).items() if name in REQUESTS}
-    asked = {} if claim is not None and claim.phase == "Bound" else {**limits, **(resources.requests or {})}
-    requests = {
-        name: min(wanted := asked.get(name, amount), limits.get(name, wanted), key=exact)
-        for name, amount in REQUESTS.items()
-    }
-    return {"requests": requests, "limits": limits} if limits else {"requests": requests}

@@ -15,7 +15,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from vllm_operator.api.meta import Model
-from vllm_operator.api.observed import Cached, Manifest, Observed, RecordFacts, Source
+from vllm_operator.api.observed import Cached, Observed, RecordFacts, Source
+from vllm_operator.api.seen import Manifest
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import encode
@@ -34,6 +35,9 @@ _NOT_IN_PODS: dict[str, Any] = {
 
 # Once the cache is filled, pods ask no hub.
 _OF_THE_PREFETCH: dict[str, Any] = {"model": {"token_secret_ref", "hub_endpoint"}}
+
+ARTIFACTS = ("fingerprint", "output", "manifest", "quantConfig", "generation", "sha256")
+"""Names of the parts of `api.observed.Artifacts` in a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ def superfluous(observed: Observed, current: str) -> tuple[RecordFacts, ...]:
     The last good one is the oldest that is left: once a revision is rolled out, all others go.
     """
     deployment = observed.deployment
-    name = names.record(observed.server.name, current)
+    name = names.record(observed.server, current)
     others = [record for record in observed.records if record.name != name]
     if deployment is not None and deployment.rolled_out(current):
         return tuple(others)

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from vllm_operator.api.observed import Manifest
+from vllm_operator.api.seen import Manifest
 from vllm_operator.desired.canonical import encode
 
 _ENVIRONMENT = Environment(

@@ -1,15 +1,17 @@
 """The children of a VLLMServer."""
 
 from collections.abc import Collection, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from vllm_operator.api.observed import Cached, Child, Manifest, Observed, Prefetch, RecordFacts, Ref, Target
+from vllm_operator.api.observed import Cached, Observed, Prefetch, RecordFacts, Target
 from vllm_operator.api.quantity import exact
-from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.api.reasons import StalledError
+from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import devices, names, prefetch, records
+from vllm_operator.desired import claims, devices, names, prefetch, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
+from vllm_operator.desired.manifests import Desired
 from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.pod import check_engine, pod_template
 from vllm_operator.desired.records import Inputs
@@ -23,22 +25,14 @@ OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
 """Kinds of which a server may have had a child that it no longer wants."""
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What should be."""
-
-    target: Target
-    manifests: tuple[Manifest, ...]
-
-
-def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None) -> Desired:
+def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None) -> Desired[Target]:
     """Everything that should be for a server, in the order in which it is to be applied.
 
     `cached` stands for what the prefetch has yet to find. Raises StalledError(InvalidForEngine) when the
     engine cannot do what the spec asks for.
     """
     server = observed.server
-    _check_claim(observed)
+    claims.check(observed.claim, "spec.cache.claimName")
     devices.check_recipes(observed)
     image, pinned = records.image(observed, defaults)
     wanted = prefetch.find(observed, image)
@@ -58,7 +52,7 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     return Desired(Target(inputs.digest, image.image, stale, wanted), tuple(manifests))
 
 
-def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults: Defaults) -> Desired:
+def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults: Defaults) -> Desired[Target]:
     """What should be until the cache is filled: no pods yet, or those of the revision before."""
     server = observed.server
     # What the engine refuses is said before anything is downloaded for it.
@@ -73,19 +67,8 @@ def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults:
     return Desired(Target("", inputs.image.image, False, wanted), tuple(manifests))
 
 
-def _check_claim(observed: Observed) -> None:
-    """Raise StalledError(CacheNotShareable) for a given claim that only one pod can ever mount."""
-    claim = observed.claim
-    if claim is not None and claim.access_modes == ("ReadWriteOncePod",):
-        raise StalledError(
-            Reason.CACHE_NOT_SHAREABLE,
-            f"Claim {claim.name} is ReadWriteOncePod: a second pod (rollout, replica, prefetch) could "
-            "never mount it. Give spec.cache.claimName one that is ReadWriteOnce or ReadWriteMany",
-        )
-
-
 def _record_of(observed: Observed, digest: str) -> RecordFacts | None:
-    name = names.record(observed.server.name, digest)
+    name = names.record(observed.server, digest)
     return next((record for record in observed.records if record.name == name), None)
 
 
@@ -133,7 +116,7 @@ def _service_account(server: VLLMServer) -> list[Manifest]:
     """The account of the pods, unless one was given."""
     if server.spec.service_account_name is not None:
         return []
-    return [render("serviceaccount", metadata=metadata(server, names.service_account(server.name)))]
+    return [render("serviceaccount", metadata=metadata(server, names.service_account(server)))]
 
 
 def _claim(observed: Observed) -> list[Manifest]:
@@ -184,7 +167,7 @@ def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
     newest = observed.records[-1].revision if observed.records else 0
     manifest = render(
         "controllerrevision",
-        metadata=metadata(observed.server, names.record(observed.server.name, inputs.digest)),
+        metadata=metadata(observed.server, names.record(observed.server, inputs.digest)),
         revision=newest + 1,
         inputs=inputs.values,
         renderer=records.renderer(),

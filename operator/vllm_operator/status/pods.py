@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from vllm_operator.api.gaudi import CARD
-from vllm_operator.api.observed import PodFacts
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import PodFacts
 from vllm_operator.desired import names
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.lastwords import ELSEWHERE, gist
@@ -43,7 +44,7 @@ What only could not be read in time is told in others, and passes by itself."""
 
 def cache_unbound(view: View) -> Verdict | None:
     """The pod waits for its claim, and the claim has no volume."""
-    claim, name = view.observed.claim, names.claim(view.server)
+    claim, name = view.observed.claim, names.claim(view.resource)
     pod = view.first(lambda pod: "persistentvolume" in pod.unschedulable.lower().replace(" ", ""))
     if pod is None or (claim is not None and claim.phase == "Bound"):
         return None
@@ -108,7 +109,7 @@ def _remedy(view: View, missing: _Missing) -> str:
 
 def _references(view: View) -> Iterator[tuple[str, str, str, str]]:
     """Kind, path of the field, name and key of all from which the container's environment is filled."""
-    spec = view.server.spec
+    spec = view.resource.spec
     token = spec.model.token_secret_ref
     if token is not None:
         yield "secret", "spec.model.tokenSecretRef", token.name, token.key
@@ -148,7 +149,7 @@ def mount_failed(view: View) -> Verdict | None:
     if pod is None:
         return None
     words = view.observed.events[pod.name]
-    template = view.server.spec.model.chat_template
+    template = view.server.spec.model.chat_template if isinstance(view.observed, Observed) else None
     describe = view.kubectl(f"describe pod {pod.name}")
     if words.startswith(MULTI_ATTACH):
         message = f"{sentence(words)} It is free when the pods there have ended. See {describe}"
@@ -163,7 +164,7 @@ def mount_failed(view: View) -> Verdict | None:
             f"Make what spec.model.chatTemplate names ({make[:-1]} | {apply[1:]}), or name another ConfigMap"
         )
     else:
-        remedy = f"Mend claim {names.claim(view.server)} or its volume. See {describe}"
+        remedy = f"Mend claim {names.claim(view.resource)} or its volume. See {describe}"
     return Verdict(False, Reason.MOUNT_FAILED, f"{sentence(words)} {remedy}")
 
 
@@ -172,7 +173,7 @@ def out_of_memory(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.end_reason == OOM_KILLED and not pod.ready)
     if pod is None:
         return None
-    limit = (view.server.spec.resources.limits or {}).get("memory")
+    limit = (view.resource.spec.resources.limits or {}).get("memory")
     of = f"its limit of {limit}" if limit else "what the node has"
     message = (
         f"The container of pod {pod.name} used more memory than {of}. Raise spec.resources.limits.memory, or "
@@ -212,7 +213,8 @@ def evicted(view: View) -> Verdict | None:
     )
     if view.job:
         remedy = (
-            "The prefetch goes on in another pod where this one stopped; free the node if that fails too."
+            f"The {failed[-1].container} goes on in another pod where this one stopped; free the node if "
+            "that fails too."
         )
     message = (
         f"Its node has ended pod {failed[-1].name}, or not taken it: {sentence(failed[-1].failure)}{then} "
@@ -229,7 +231,7 @@ def unschedulable(view: View) -> Verdict | None:
     words = sentence(pod.unschedulable)
     if any(conflict in words for conflict in VOLUME_CONFLICTS):
         message = (
-            f"{words} The volume of claim {names.claim(view.server)} is on a node that cannot take it: "
+            f"{words} The volume of claim {names.claim(view.resource)} is on a node that cannot take it: "
             "free that node, change the placement, or name another claim in spec.cache.claimName"
         )
         return Verdict(False, Reason.CACHE_ON_OTHER_NODE, message)

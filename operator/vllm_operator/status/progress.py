@@ -7,8 +7,9 @@ loader (model_loader/weight_utils.py); and our own prefetch (podscripts/prefetch
 
 import re
 
-from vllm_operator.api.observed import Progress
+from vllm_operator.api import calibration
 from vllm_operator.api.prefetch import read_step
+from vllm_operator.api.seen import Progress
 
 # A few digits only: int() raises on thousands of them, and a log may say anything.
 _COUNTED = r"(?P<done>[0-9]{1,9})/(?P<total>[0-9]{1,9})"
@@ -23,9 +24,11 @@ def read(log: str) -> Progress | None:
     """The last step that a log tells of, or None if it tells of none."""
     # A bar is redrawn after a carriage return, and nothing but it stands in its line.
     for line in reversed(re.split(r"[\r\n]+", log)):
-        told = read_step(line)
-        if told:
-            return Progress(told.step, told.done, told.total)
+        fetched, measured = read_step(line), calibration.read_step(line)
+        if fetched:
+            return Progress(fetched.step, fetched.done, fetched.total)
+        if measured:
+            return Progress(measured.step, measured.done, measured.total, measured.eta_minutes)
         for step in _STEPS:
             found = step.search(line)
             if found:

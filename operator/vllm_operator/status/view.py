@@ -1,9 +1,12 @@
-"""What the checks of a VLLMServer look at."""
+"""What checks look at."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from vllm_operator.api.observed import DeploymentFacts, JobFacts, Observed, PodFacts, Target
+from vllm_operator.api.kinds import Ours
+from vllm_operator.api.observed import DeploymentFacts, Observed, Target
+from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget
+from vllm_operator.api.seen import JobFacts, PodFacts
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.status.conditions import Verdict
 
@@ -22,23 +25,29 @@ class Hanging:
 class View:
     """What a check looks at."""
 
-    observed: Observed
-    target: Target
+    observed: Observed | ObservedQuantization
+    target: Target | QuantizationTarget
     now: str = ""
     """The time (RFC 3339); empty where it does not matter."""
 
     @property
+    def resource(self) -> Ours:
+        """The resource that is judged."""
+        return self.observed.resource
+
+    @property
     def server(self) -> VLLMServer:
-        """The server that is judged."""
+        """The server that is judged, where it is one."""
+        assert isinstance(self.observed, Observed)  # noqa: S101 - checks of servers ask for it
         return self.observed.server
 
     @property
     def deployment(self) -> DeploymentFacts | None:
         """Its Deployment."""
-        return self.observed.deployment
+        return self.observed.deployment if isinstance(self.observed, Observed) else None
 
     def pods(self) -> list[PodFacts]:
-        """The pods that are waited for and may still serve, or fill the cache, in a steady order."""
+        """The pods that are waited for and may still do what they are for, in a steady order."""
         ended = [*self.failed(), *self.tries()]
         return [pod for pod in self._staying() if pod not in ended]
 
@@ -52,15 +61,14 @@ class View:
         return [pod for pod in self._staying() if pod.failure and not (pod.job and pod.failure == "Failed")]
 
     def tries(self) -> list[PodFacts]:
-        """The pods of the prefetch that have ended, the last one last."""
+        """The pods of the Job that have ended, the last one last."""
         ended = (pod for pod in self._staying() if pod.job and pod.exit_code is not None)
         return sorted(ended, key=lambda pod: pod.ended_at)
 
     @property
     def job(self) -> str | None:
-        """Name of the Job that is waited for before there are pods of the revision asked for."""
-        prefetch = self.target.prefetch
-        return prefetch.job if prefetch and not self.target.record else None
+        """Name of the Job that is waited for, before there are pods of the revision asked for."""
+        return self.target.job
 
     def _staying(self) -> list[PodFacts]:
         pods = (pod for pod in self.observed.pods if not pod.deleting and self._is_awaited(pod))
@@ -90,8 +98,8 @@ class View:
         return next((pod for pod in self.pods() if wanted(pod)), None)
 
     def kubectl(self, words: str) -> str:
-        """A kubectl line in the server's namespace, in backquotes."""
-        return f"`kubectl -n {self.server.namespace} {words}`"
+        """A kubectl line in the resource's namespace, in backquotes."""
+        return f"`kubectl -n {self.resource.namespace} {words}`"
 
     def resume(self) -> str:
         """The line that ends a pause, in backquotes."""

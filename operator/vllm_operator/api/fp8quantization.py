@@ -1,0 +1,285 @@
+"""FP8Quantization: a calibration of a model to FP8, whose result servers name."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from vllm_operator.api import combinations
+from vllm_operator.api.engine import Engine
+from vllm_operator.api.gaudi import Gaudi
+from vllm_operator.api.meta import Model, Rule, list_map, list_set
+from vllm_operator.api.parts import (
+    ConfigMapItem,
+    DataKey,
+    ImageName,
+    LocalReference,
+    ModelReference,
+    ObjectName,
+    Resources,
+    Variables,
+)
+from vllm_operator.api.pod import PodFields
+from vllm_operator.api.quantity import Size
+from vllm_operator.api.resource import Resource
+
+KIND = "FP8Quantization"
+PLURAL = "fp8quantizations"
+
+_RELATIVE = r"^[^/\x00-\x1f\x7f]+(/[^/\x00-\x1f\x7f]+)*$"
+_NO_DOTS = Rule(
+    "!self.path.matches('(^|/)[.][.]?(/|$)')",
+    "path may not hold `.` or `..` as a path segment; give it in full",
+    lambda given: not {".", ".."} & set(given.path.split("/")),
+)
+
+
+class QuantizationCache(Model):
+    """The claim with the weights, into which the result is written: that of the servers that shall use it."""
+
+    claim_name: ObjectName
+    """A PersistentVolumeClaim; a server's own is called like the server, with `-cache` after it."""
+    fs_group: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Group that is made the owner of the volume's files. Unset: they keep their owners; uid 1000 must be
+    able to write."""
+
+
+class ClaimFile(Model):
+    """A file in a claim."""
+
+    rules: ClassVar = (_NO_DOTS,)
+
+    claim_name: ObjectName
+    """A PersistentVolumeClaim; it is mounted read-only."""
+    path: Annotated[str, Field(max_length=1024, pattern=_RELATIVE)]
+    """Path of the file in the volume, without a `/` before it."""
+
+
+class SecretItem(LocalReference):
+    """Names a key of a Secret that must be there."""
+
+    key: DataKey
+    """Key in the Secret."""
+
+
+class DatasetUrl(Model):
+    """A file on a web server."""
+
+    url: Annotated[
+        str, Field(max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f/@?#]+(/[^\x00-\x20\x7f@#]*)?$")
+    ]
+    """Address of the file. It is asked without a token."""
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)]
+    """SHA-256 of the file, in hexadecimal: a dataset is a program, and this says which."""
+
+
+class HubDataset(Model):
+    """A dataset of a Hugging Face hub."""
+
+    name: Annotated[
+        str,
+        Field(max_length=512, pattern=r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*(/[a-zA-Z0-9_][-._a-zA-Z0-9]*)?$"),
+    ]
+    """Hugging Face id of the dataset, such as `NeelNanda/pile-10k`, with columns `question` and
+    `system_prompt`, or `text`."""
+    split: Annotated[str, Field(max_length=128, pattern=r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*$")] = "train"
+    """Split of the dataset."""
+
+
+_SOURCES = ("persistentVolumeClaim", "configMap", "secret", "url", "huggingFace")
+
+
+class Dataset(Model):
+    """Samples to measure with: a `.pkl` of a pandas frame with the columns `system_prompt` and `question`, or
+    a dataset of a hub, which becomes one. A pickle is a program: it may do all that the calibration may."""
+
+    rules: ClassVar = (
+        Rule(
+            f"[{', '.join(f'has(self.{source})' for source in _SOURCES)}].filter(given, given).size() == 1",
+            f"give exactly one of {', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}",
+            lambda d: sum(value is not None for _, value in d) == 1,
+        ),
+    )
+
+    persistent_volume_claim: ClaimFile | None = None
+    """A file in a claim."""
+    config_map: ConfigMapItem | None = None
+    """A key of a ConfigMap (in `binaryData`)."""
+    secret: SecretItem | None = None
+    """A key of a Secret."""
+    url: DatasetUrl | None = None
+    """A file on a web server."""
+    hugging_face: HubDataset | None = None
+    """A dataset of a Hugging Face hub; as many of its first rows are taken as `sampleLimit` says, or 512."""
+
+
+class Existing(Model):
+    """Artefacts that were made earlier, by hand."""
+
+    rules: ClassVar = (_NO_DOTS,)
+
+    path: Annotated[str, Field(max_length=1024, pattern=r"^/data(/[^/\x00-\x1f\x7f]+)+$")]
+    """Folder that holds `maxabs_quant_g2.json` or `maxabs_quant_g3.json`, below `/data/`, where the cache is
+    mounted, such as `/data/inc/llama-3.1-8b-instruct`."""
+
+
+_CHANGEABLE = ("retry", "ttlSecondsAfterFinished")
+_FIXED = (
+    *("model", "cache", "dataset", "tasks", "existing", "tensorParallelSize", "batchSize", "sampleLimit"),
+    *(
+        "unifyTo",
+        "expertParallel",
+        "backend",
+        "engine",
+        "image",
+        "imagePullPolicy",
+        "imagePullSecrets",
+        "gaudi",
+    ),
+    *("extraEnv", "resources", "shmSize", "backoffLimit", "activeDeadlineSeconds", "nodeSelector"),
+    *("tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "serviceAccountName"),
+    *("podLabels", "podAnnotations", "proxy"),
+)
+"""All other fields; a test compares them with the model."""
+
+
+def _immutable(field: str) -> Rule:
+    return Rule(
+        f"has(self.{field}) ? has(oldSelf.{field}) && self.{field} == oldSelf.{field} "
+        f": !has(oldSelf.{field})",
+        f"{field} cannot change, for the result would be another: make another FP8Quantization, and name it "
+        f"in spec.fp8.quantizationRef of the servers. Only {' and '.join(_CHANGEABLE)} may change",
+    )
+
+
+def _set(spec: Any, *fields: str) -> bool:
+    return any(getattr(spec, field) not in (None, False) for field in fields)
+
+
+class FP8QuantizationSpec(PodFields):
+    """What is wanted. It cannot change, but for `retry` and `ttlSecondsAfterFinished`."""
+
+    rules: ClassVar = (
+        combinations.HAS_ENGINE,
+        combinations.ONE_PROXY,
+        Rule(
+            "!has(self.engine) || self.engine.family == 'vllm-gaudi'",
+            "engine.family is vllm-gaudi: only Gaudi is calibrated",
+            lambda s: s.engine is None or s.engine.family == "vllm-gaudi",
+        ),
+        Rule(
+            "[has(self.dataset), has(self.tasks), has(self.existing)].filter(given, given).size() == 1",
+            "give exactly one of dataset (with backend Script), tasks (with backend Command) or existing",
+            lambda s: sum(each is not None for each in (s.dataset, s.tasks, s.existing)) == 1,
+        ),
+        Rule(
+            "(has(self.tasks) ? self.backend == 'Command' : true) && "
+            "(has(self.dataset) ? self.backend == 'Script' : true)",
+            "backend Script measures a dataset, backend Command tasks of lm-eval: change backend, or give "
+            "the other of dataset and tasks",
+            lambda s: (
+                (s.tasks is None or s.backend == "Command") and (s.dataset is None or s.backend == "Script")
+            ),
+        ),
+        Rule(
+            "has(self.existing) || (has(self.model.trustRemoteCode) && self.model.trustRemoteCode)",
+            "model.trustRemoteCode: true is required: Intel's calibration scripts always run the code that a "
+            "model's repository brings along",
+            lambda s: s.existing is not None or s.model.trust_remote_code,
+        ),
+        Rule(
+            "self.tensorParallelSize in [1, 2, 4, 8]",
+            "tensorParallelSize must be 1, 2, 4 or 8: so many cards of a node work together",
+            lambda s: s.tensor_parallel_size in (1, 2, 4, 8),
+        ),
+        Rule(
+            "!has(self.unifyTo) || (self.unifyTo < self.tensorParallelSize && "
+            "self.tensorParallelSize % self.unifyTo == 0)",
+            "unifyTo must be a divisor of tensorParallelSize, and smaller: measurements can be put together, "
+            "but not be split",
+            lambda s: (
+                s.unify_to is None
+                or (s.unify_to < s.tensor_parallel_size and s.tensor_parallel_size % s.unify_to == 0)
+            ),
+        ),
+        Rule(
+            "!self.expertParallel || self.tensorParallelSize == 1 || has(self.unifyTo)",
+            "expertParallel with tensorParallelSize above 1 needs unifyTo: each card measures its own "
+            "experts only, and accuracy would be lost",
+            lambda s: not s.expert_parallel or s.tensor_parallel_size == 1 or s.unify_to is not None,
+        ),
+        Rule(
+            "!has(self.existing) || !(has(self.unifyTo) || has(self.sampleLimit) || self.expertParallel)",
+            "unifyTo, sampleLimit and expertParallel have no effect with existing: nothing is measured; "
+            "remove them",
+            lambda s: s.existing is None or not _set(s, "unify_to", "sample_limit", "expert_parallel"),
+        ),
+        *map(_immutable, _FIXED),
+    )
+
+    model: ModelReference
+    """The model that is calibrated. `trustRemoteCode: true` is required, since Intel's calibration scripts
+    always run the code that a model's repository brings along."""
+    cache: QuantizationCache
+    """The claim that holds the weights, and gets the result."""
+    dataset: Dataset | None = None
+    """Samples that are measured by backend `Script`."""
+    tasks: (
+        Annotated[
+            list[Annotated[str, Field(max_length=128, pattern=r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*$")]],
+            Field(min_length=1, max_length=16),
+            *list_set(),
+        ]
+        | None
+    ) = None
+    """Tasks of lm-eval that are measured by backend `Command`, such as `gsm8k`."""
+    existing: Existing | None = None
+    """Artefacts that were made earlier: they are checked, and nothing is measured."""
+    tensor_parallel_size: Annotated[int, Field(ge=1, le=8)] = 1
+    """Cards that the model is measured on: as many as the servers have that shall use it, or more with
+    unifyTo."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Samples that are measured at once."""
+    sample_limit: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+    """Samples that are measured, chosen by a fixed seed. Unset: all of the dataset."""
+    unify_to: Annotated[int, Field(ge=1, le=4)] | None = None
+    """Put the measurements together for servers of a smaller tensorParallelSize."""
+    expert_parallel: bool = False
+    """Measure the experts of a mixture of experts on cards of their own."""
+    backend: Literal["Script", "Command"] = "Script"
+    """How Intel's tools are run: `Script` by calibrate_model.sh with a dataset, `Command` by
+    vllm-gaudi-calibrate, which newer images have, with tasks."""
+    engine: Engine | None = None
+    """Which vLLM the image holds. Unset: that of the operator's default image."""
+    image: ImageName | None = None
+    """Container image, the same as that of the servers. Unset: the operator's default for Gaudi, which then
+    stays the same for this resource."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """When the image is pulled. Unset: the cluster's default."""
+    image_pull_secrets: Annotated[list[LocalReference], Field(max_length=8), *list_map("name")] | None = None
+    """Secrets with credentials of the image's registry."""
+    gaudi: Gaudi = Gaudi()
+    """Settings of the cards."""
+    extra_env: Variables | None = None
+    """Further environment variables of the calibration and of the download before it."""
+    resources: Resources = Resources()
+    """Compute resources of the calibration. The weights pass through the host's memory."""
+    shm_size: Size | None = None
+    """Size of `/dev/shm`, through which vLLM's processes talk; it counts as memory. Unset: `16Gi`."""
+    backoff_limit: Annotated[int, Field(ge=0, le=100)] = 1
+    """How often a calibration that fails is tried again by itself."""
+    active_deadline_seconds: Annotated[int, Field(ge=60, le=2**31 - 1)] | None = None
+    """Seconds after which the calibration is ended as failed, its wait for cards included. Unset: never."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    """Seconds after which the Job of a calibration that succeeded is deleted, with its log. Unset: it is
+    kept. The artefacts stay in any case."""
+    retry: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Raise it to try a calibration again that has failed."""
+
+
+class FP8Quantization(Resource[FP8QuantizationSpec]):
+    """An FP8Quantization as the operator sees it."""
+
+    __slots__ = ()
+
+    kind = KIND
+    spec_model = FP8QuantizationSpec

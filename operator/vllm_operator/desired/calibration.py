@@ -1,0 +1,211 @@
+"""What should be of an FP8Quantization: two Jobs, and a record of what they have found.
+
+The prefetch alone has a token and a network; it brings the model and stages the dataset. The calibration
+alone has cards. What each has found stands in its termination message, and then in a record, which outlives
+the Jobs.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Hashable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from vllm_operator.api.fp8quantization import FP8Quantization
+from vllm_operator.api.observed import Observed
+from vllm_operator.api.quantized import (
+    ObservedQuantization,
+    QuantizationTarget,
+    Result,
+    Staged,
+    User,
+)
+from vllm_operator.api.seen import Child, JobFacts, Manifest, PodFacts
+from vllm_operator.desired import claims, devices, jobs, names, profile, recipe
+from vllm_operator.desired.defaults import Defaults, Image
+from vllm_operator.desired.manifests import Desired
+from vllm_operator.desired.metadata import metadata
+from vllm_operator.desired.render import render
+
+
+def desired(observed: ObservedQuantization, defaults: Defaults) -> Desired[QuantizationTarget]:
+    """Everything that should be for a quantization, in the order in which it is to be applied.
+
+    Raises StalledError (InvalidForEngine, CacheNotShareable).
+    """
+    quantization = observed.quantization
+    claims.check(observed.claim, "spec.cache.claimName")
+    image = _image(observed, defaults)
+    family, version = image.engine.split()
+    profile.find(family, version, "gaudi")
+    staged = _staged(observed, image)
+    fingerprint = recipe.fingerprint(quantization.spec, image, staged) if staged else None
+    result = _result(observed, fingerprint) if fingerprint else None
+    manifests = [*_service_account(quantization), *_record(observed, image, staged, result)]
+    job = None
+    if staged is None:
+        job = names.prefetch_job(quantization, recipe.of_prefetch(quantization.spec, image))
+        work, parts = recipe.prefetch(observed, defaults), jobs.OF_PREFETCH
+    elif fingerprint is not None and result is None:
+        job = names.calibration_job(quantization, fingerprint)
+        work, parts = recipe.calibration(observed, staged, fingerprint, defaults), jobs.OF_CALIBRATION
+    if job is not None:
+        manifests.append(jobs.program(quantization, parts, work.component))
+        manifests.append(jobs.job(quantization, job, image, work))
+    target = QuantizationTarget(image.image, image.engine, job, fingerprint, staged, result)
+    return Desired(target, tuple(manifests))
+
+
+def _image(observed: ObservedQuantization, defaults: Defaults) -> Image:
+    """The image: that of the spec, or the default as it was when it was first used."""
+    spec, records = observed.quantization.spec, observed.records
+    if spec.image is not None and spec.engine is not None:
+        return Image(spec.image, f"{spec.engine.family} {spec.engine.version}")
+    return Image(records[-1].image, records[-1].engine) if records else defaults.images["gaudi"]
+
+
+def _staged(observed: ObservedQuantization, image: Image) -> Staged | None:
+    """What is in the cache for a calibration to begin with."""
+    spec = observed.quantization.spec
+    recorded = [record.staged for record in observed.records if record.staged]
+    if recorded:
+        return recorded[-1]
+    if spec.existing is not None:
+        return recipe.nothing_staged(spec)
+    job = names.prefetch_job(observed.quantization, recipe.of_prefetch(spec, image))
+    return next((recipe.staged(spec, pod) for _, pod in _ended_well(observed, job)), None)
+
+
+def _result(observed: ObservedQuantization, fingerprint: str) -> Result | None:
+    """The result of the calibration. That of another recipe is none, whenever it comes."""
+    recorded = [record.result for record in observed.records if record.result]
+    if recorded and recorded[-1].artifacts.fingerprint == fingerprint:
+        return recorded[-1]
+    spec, job = observed.quantization.spec, names.calibration_job(observed.quantization, fingerprint)
+    found = (recipe.result(spec, fingerprint, made, pod) for made, pod in _ended_well(observed, job))
+    return next((result for result in found if result), None)
+
+
+def _ended_well(observed: ObservedQuantization, name: str) -> list[tuple[JobFacts, PodFacts]]:
+    """A Job of the quantization's own, with each of its pods whose container has succeeded."""
+    job = observed.children.get(("Job", name))
+    if not isinstance(job, JobFacts) or job.owner != observed.quantization.uid:
+        return []
+    # By uid: a Job that was made anew has the name of the one before, and may meet its pods.
+    return [(job, pod) for pod in observed.pods if pod.job_uid == job.uid and pod.exit_code == 0]
+
+
+def _service_account(quantization: FP8Quantization) -> list[Manifest]:
+    if quantization.spec.service_account_name is not None:
+        return []
+    return [render("serviceaccount", metadata=metadata(quantization, names.service_account(quantization)))]
+
+
+def _record(
+    observed: ObservedQuantization, image: Image, staged: Staged | None, result: Result | None
+) -> list[Manifest]:
+    """The record of all that is known so far, unless there is one."""
+    quantization = observed.quantization
+    data: dict[str, Any] = {"image": image.image, "engine": image.engine}
+    if staged is not None:
+        data["staged"] = staged._asdict()
+    if result is not None:
+        data["result"] = recipe.write(result)
+    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:10]
+    name = names.record(quantization, digest)
+    if any(record.name == name for record in observed.records):
+        return []
+    newest = observed.records[-1].revision if observed.records else 0
+    manifest = render(
+        "record",
+        metadata=metadata(quantization, name, component=names.CALIBRATION),
+        revision=newest + 1,
+        data=data,
+    )
+    return [manifest]
+
+
+def read_record(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands in a record: the fields of a QuantizationRecord that are its own."""
+    data = body.get("data") or {}
+    staged, result = data.get("staged"), data.get("result")
+    return {
+        "revision": body["revision"],
+        "image": data.get("image", ""),
+        "engine": data.get("engine", ""),
+        "staged": Staged(**staged) if staged else None,
+        "result": recipe.read(result) if result else None,
+    }
+
+
+def basis(observed: ObservedQuantization) -> Hashable:
+    """All that `desired` looks at: while it is the same, so is what should be."""
+    quantization, claim = observed.quantization, observed.claim
+    return (
+        (quantization.uid, quantization.generation),
+        tuple((record.name, record.uid) for record in observed.records),
+        frozenset((pod.job_uid, pod.last_words) for pod in observed.pods if pod.exit_code == 0),
+        frozenset((child.uid, child.owner) for child in observed.children.values() if child.kind == "Job"),
+        (claim.access_modes, claim.phase) if claim else None,
+        recipe.holders(observed),
+    )
+
+
+def superfluous(
+    observed: ObservedQuantization, wanted: Collection[tuple[str, str]], target: QuantizationTarget, now: str
+) -> tuple[Child, ...]:
+    """Children of ours that may be deleted. `now` (RFC 3339) decides about a Job that is kept for a time."""
+    # Each record holds what the one before held.
+    old: list[Child] = [*observed.records[:-1]]
+    for ref, child in observed.children.items():
+        unneeded = child.kind in ("ConfigMap", "Job", "ServiceAccount") and ref not in wanted
+        if (unneeded and not _kept(observed, child, target, now)) or _to_be_made_anew(observed, child):
+            old.append(child)
+    return tuple(child for child in old if not child.deleting and child.owner == observed.quantization.uid)
+
+
+def expiry(observed: ObservedQuantization, target: QuantizationTarget) -> str | None:
+    """When the Job of a calibration that has succeeded is to go (RFC 3339)."""
+    seconds, result = observed.quantization.spec.ttl_seconds_after_finished, target.result
+    if seconds is None or result is None or _done(observed, target) is None:
+        return None
+    end = datetime.fromisoformat(result.completed_at) + timedelta(seconds=seconds)
+    return end.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _done(observed: ObservedQuantization, target: QuantizationTarget) -> Child | None:
+    name = names.calibration_job(observed.quantization, target.fingerprint or "")
+    return observed.children.get(("Job", name)) if target.result else None
+
+
+def _kept(observed: ObservedQuantization, child: Child, target: QuantizationTarget, now: str) -> bool:
+    """Whether it is the Job whose result is recorded, which is kept for its log for a time."""
+    if child is not _done(observed, target):
+        return False
+    end = expiry(observed, target)
+    return end is None or now < end
+
+
+def _to_be_made_anew(observed: ObservedQuantization, child: Child) -> bool:
+    """Whether a Job is to be tried again, can tell nothing, or waits where nobody is any more."""
+    if not isinstance(child, JobFacts):
+        return False
+    if child.failed and child.retry < observed.quantization.spec.retry:
+        return True
+    pods = [pod for pod in observed.pods if pod.job_uid == child.uid]
+    left = child.beside and not recipe.holders(observed) and any(pod.unschedulable for pod in pods)
+    recorded = any(record.result for record in observed.records)
+    return left or (child.succeeded and not pods and not recorded)
+
+
+def user(observed: Observed) -> User:
+    """What a quantization knows of a server that names it."""
+    spec, deployment = observed.server.spec, observed.deployment
+    replicas = deployment.replicas if deployment else 0
+    return User(
+        name=observed.server.name,
+        claim=names.claim(observed.server),
+        held=observed.held,
+        cards=devices.cards(spec) * replicas,
+        waits=spec.fp8 is not None and spec.fp8.while_pending == "Wait",
+    )
