@@ -26,6 +26,8 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("batch", "jobs", (*_CHILD, "delete")),
     ("events.k8s.io", "events", ("create",)),
     ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),
+    (GROUP, "fp8quantizations", ("list", "watch")),
+    (GROUP, "fp8quantizations/status", ("patch",)),
     (GROUP, "vllmservers", ("list", "watch")),
     (GROUP, "vllmservers/status", ("patch",)),
 )

@@ -50,7 +50,15 @@ def put(api: Api, obj: Object) -> Object:
 
 
 def wait_condition(
-    api: Api, namespace: str, name: str, reason: str, status: str, *, kind: str = "Ready", words: str = ""
+    api: Api,
+    namespace: str,
+    name: str,
+    reason: str,
+    status: str,
+    *,
+    kind: str = "Ready",
+    words: str = "",
+    of: str = "VLLMServer",
 ) -> Object:
     """Wait until a condition of the present generation has a status, a reason and words in its message."""
 
@@ -60,7 +68,7 @@ def wait_condition(
         return seen == (status, reason, obj["metadata"]["generation"]) and words in found["message"]
 
     text = f"{name}: {kind}={status} {reason} {words}"
-    return api.wait_object("VLLMServer", namespace, name, told, timeout=READY_SECONDS, message=text)
+    return api.wait_object(of, namespace, name, told, timeout=READY_SECONDS, message=text)
 
 
 def wait_serving(api: Api, namespace: str, name: str = "chat") -> Object:
@@ -68,18 +76,22 @@ def wait_serving(api: Api, namespace: str, name: str = "chat") -> Object:
     return wait_condition(api, namespace, name, "Serving", "True")
 
 
-def wait_stalled(api: Api, namespace: str, name: str, reason: str, words: str = "") -> str:
-    """Wait until a server is Stalled and not Ready for a reason, and return the message."""
-    obj = wait_condition(api, namespace, name, reason, "False", words=words)
+def wait_stalled(
+    api: Api, namespace: str, name: str, reason: str, words: str = "", *, of: str = "VLLMServer"
+) -> str:
+    """Wait until a resource is Stalled and not Ready for a reason, and return the message."""
+    obj = wait_condition(api, namespace, name, reason, "False", words=words, of=of)
     stalled = condition(obj, "Stalled")
     assert (stalled.get("status"), stalled.get("reason")) == ("True", reason), obj["status"]
     assert not condition(obj, "Reconciling"), obj["status"]
     return str(stalled["message"])
 
 
-def wait_reconciling(api: Api, namespace: str, name: str, reason: str, words: str = "") -> str:
-    """Wait until a server is Reconciling and not Ready for a reason, and return the message."""
-    obj = wait_condition(api, namespace, name, reason, "False", words=words)
+def wait_reconciling(
+    api: Api, namespace: str, name: str, reason: str, words: str = "", *, of: str = "VLLMServer"
+) -> str:
+    """Wait until a resource is Reconciling and not Ready for a reason, and return the message."""
+    obj = wait_condition(api, namespace, name, reason, "False", words=words, of=of)
     assert condition(obj, "Reconciling").get("status") == "True", obj["status"]
     assert not condition(obj, "Stalled"), obj["status"]
     return str(condition(obj, "Ready")["message"])

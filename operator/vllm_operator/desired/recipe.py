@@ -20,6 +20,7 @@ DATASET = "/dataset"
 WORK = "/work"
 SHM_SIZE = "16Gi"
 COMMIT_LENGTH = 40
+GENERATIONS = ("g2", "g3")
 
 Json = dict[str, Any]
 
@@ -75,7 +76,7 @@ def result(spec: FP8QuantizationSpec, fingerprint: str, job: JobFacts, pod: PodF
     places = (said.output, said.quant_config)
     if not all(_below(place, root) for place in places) or not _below(said.manifest, names.DATA):
         return None
-    if (said.world_size, said.generation) != (world_size(spec), asked):
+    if (said.world_size, said.generation) != (world_size(spec), asked) or asked not in GENERATIONS:
         return None
     artifacts = Artifacts(
         fingerprint, said.output, said.manifest, said.quant_config, said.generation, said.sha256
