@@ -13,7 +13,7 @@ from tests.harness.processes import Process
 
 STAGES = Path(__file__).with_name("stages")
 SYSTEM_USERS = ["system:apiserver", "system:kube-controller-manager", "system:kube-scheduler", "system:kwok"]
-LOGGED = ("prefetch", "vllm")
+LOGGED = ("calibration", "prefetch", "vllm")
 """Containers that have logs."""
 CLIENTS = {
     "admin": ("admin", "system:masters"),

@@ -106,7 +106,7 @@ class ControlPlane:
         return names
 
     def write_log(self, container: str, *lines: str) -> None:
-        """Let all containers of a name (`vllm`, `prefetch`) have said these lines; none: there is no log."""
+        """Let all containers of a name (`components.LOGGED`) have said these lines; none: there is no log."""
         path = self._placed.container_log(container)
         path.unlink(missing_ok=True)
         if lines:

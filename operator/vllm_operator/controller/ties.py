@@ -51,7 +51,7 @@ class Ties:
         if not isinstance(observed, ObservedQuantization):
             return None
         try:
-            target = calibration.desired(observed, self._defaults).target
+            target = calibration.aim(observed, self._defaults)
         except StalledError as error:
             return status.blocked(error)
         return status.state(View(observed, target))

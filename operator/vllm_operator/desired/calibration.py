@@ -28,8 +28,8 @@ from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
 
-def desired(observed: ObservedQuantization, defaults: Defaults) -> Desired[QuantizationTarget]:
-    """Everything that should be for a quantization, in the order in which it is to be applied.
+def aim(observed: ObservedQuantization, defaults: Defaults) -> QuantizationTarget:
+    """What is aimed at for a quantization.
 
     Raises StalledError (InvalidForEngine, CacheNotShareable).
     """
@@ -41,18 +41,30 @@ def desired(observed: ObservedQuantization, defaults: Defaults) -> Desired[Quant
     staged = _staged(observed, image)
     fingerprint = recipe.fingerprint(quantization.spec, image, staged) if staged else None
     result = _result(observed, fingerprint) if fingerprint else None
-    manifests = [*_service_account(quantization), *_record(observed, image, staged, result)]
     job = None
-    if staged is None:
+    if fingerprint is None:
         job = names.prefetch_job(quantization, recipe.of_prefetch(quantization.spec, image))
-        work, parts = recipe.prefetch(observed, defaults), jobs.OF_PREFETCH
-    elif fingerprint is not None and result is None:
+    elif result is None:
         job = names.calibration_job(quantization, fingerprint)
-        work, parts = recipe.calibration(observed, staged, fingerprint, defaults), jobs.OF_CALIBRATION
-    if job is not None:
+    return QuantizationTarget(image.image, image.engine, job, fingerprint, staged, result)
+
+
+def desired(observed: ObservedQuantization, defaults: Defaults) -> Desired[QuantizationTarget]:
+    """Everything that should be for a quantization, in the order in which it is to be applied.
+
+    Raises StalledError (InvalidForEngine, CacheNotShareable).
+    """
+    quantization, target = observed.quantization, aim(observed, defaults)
+    manifests = [*_service_account(quantization), *_record(observed, target)]
+    if target.job is not None:
+        if target.staged is None or target.fingerprint is None:
+            work, parts = recipe.prefetch(observed, defaults), jobs.OF_PREFETCH
+        else:
+            work = recipe.calibration(observed, target.staged, target.fingerprint, defaults)
+            parts = jobs.OF_CALIBRATION
+        image = Image(target.image, target.engine)
         manifests.append(jobs.program(quantization, parts, work.component))
-        manifests.append(jobs.job(quantization, job, image, work))
-    target = QuantizationTarget(image.image, image.engine, job, fingerprint, staged, result)
+        manifests.append(jobs.job(quantization, target.job, image, work))
     return Desired(target, tuple(manifests))
 
 
@@ -101,16 +113,14 @@ def _service_account(quantization: FP8Quantization) -> list[Manifest]:
     return [render("serviceaccount", metadata=metadata(quantization, names.service_account(quantization)))]
 
 
-def _record(
-    observed: ObservedQuantization, image: Image, staged: Staged | None, result: Result | None
-) -> list[Manifest]:
+def _record(observed: ObservedQuantization, target: QuantizationTarget) -> list[Manifest]:
     """The record of all that is known so far, unless there is one."""
     quantization = observed.quantization
-    data: dict[str, Any] = {"image": image.image, "engine": image.engine}
-    if staged is not None:
-        data["staged"] = staged._asdict()
-    if result is not None:
-        data["result"] = recipe.write(result)
+    data: dict[str, Any] = {"image": target.image, "engine": target.engine}
+    if target.staged is not None:
+        data["staged"] = target.staged._asdict()
+    if target.result is not None:
+        data["result"] = recipe.write(target.result)
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:10]
     name = names.record(quantization, digest)
     if any(record.name == name for record in observed.records):
