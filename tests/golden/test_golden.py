@@ -24,7 +24,7 @@ def render(file: Path) -> str:
     made = list(yaml.safe_load_all(result.stdout))
     for child in made:
         if child["kind"] == "ConfigMap":
-            assert child["data"] == {file.name: file.read_text() for file in PROGRAM.glob("*.py")}
+            assert child["data"] == {name: (PROGRAM / name).read_text() for name in child["data"]}
             child["data"] = {name: f"(podscripts/{name})" for name in sorted(child["data"])}
         if child["kind"] == "ControllerRevision":
             # Which code has rendered it changes with every edit of that, whatever it renders.

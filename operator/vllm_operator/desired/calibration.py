@@ -58,12 +58,11 @@ def desired(observed: ObservedQuantization, defaults: Defaults) -> Desired[Quant
     manifests = [*_service_account(quantization), *_record(observed, target)]
     if target.job is not None:
         if target.staged is None or target.fingerprint is None:
-            work, parts = recipe.prefetch(observed, defaults), jobs.OF_PREFETCH
+            work = recipe.prefetch(observed, defaults)
         else:
             work = recipe.calibration(observed, target.staged, target.fingerprint, defaults)
-            parts = jobs.OF_CALIBRATION
         image = Image(target.image, target.engine)
-        manifests.append(jobs.program(quantization, parts, work.component))
+        manifests.append(jobs.program(quantization, work.program, work.component))
         manifests.append(jobs.job(quantization, target.job, image, work))
     return Desired(target, tuple(manifests))
 

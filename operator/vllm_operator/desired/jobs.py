@@ -1,6 +1,7 @@
 """Jobs that run our own programs: the prefetch, and the calibration."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
@@ -18,8 +19,6 @@ from vllm_operator.desired.render import render
 
 PACKAGE = "podscripts"
 FOLDER = "/opt/vllm-operator"
-OF_PREFETCH: tuple[str, ...] = ("__init__", "cache", "files", "hub", "log", "prefetch")
-OF_CALIBRATION: tuple[str, ...] = ("__init__", "artifacts", "calibrate", "log", "tools")
 RETRIES = 20
 """Tries of a Job whose hub does not answer: the Job controller waits ever longer between them, for about two
 hours in all."""
@@ -85,12 +84,34 @@ def job(resource: Ours, name: str, image: Image, work: Work) -> Manifest:
     )
 
 
-def program(resource: Ours, parts: Iterable[str], component: str) -> Manifest:
-    """The ConfigMap with the programs of a resource's Jobs."""
-    name = names.script(resource)
-    config_map = render("configmap", metadata=metadata(resource, name, component=component))
-    config_map["data"] = {f"{part}.py": _source(part) for part in sorted(set(parts))}
+def program(resource: Ours, name: str, component: str) -> Manifest:
+    """The ConfigMap with a program of a resource's Jobs."""
+    made = metadata(resource, names.script(resource), component=component)
+    config_map = render("configmap", metadata=made)
+    config_map["data"] = {f"{part}.py": _source(part) for part in sorted(_parts(name))}
     return config_map
+
+
+@cache
+def _parts(name: str) -> frozenset[str]:
+    """The modules that a program consists of: those that it imports of its own package, and so on."""
+    found, waiting = {"__init__"}, [name]
+    while waiting:
+        part = waiting.pop()
+        if part not in found:
+            found.add(part)
+            waiting += _imported(part)
+    return frozenset(found)
+
+
+def _imported(part: str) -> list[str]:
+    imports = [
+        node
+        for node in ast.walk(ast.parse(_source(part)))
+        if isinstance(node, ast.ImportFrom) and node.level == 1
+    ]
+    named = [[node.module] if node.module else [alias.name for alias in node.names] for node in imports]
+    return [name for names_ in named for name in names_]
 
 
 @cache
