@@ -35,6 +35,12 @@ def quantization(
     }
 
 
+def fp8_server(namespace: str, name: str = "chat", *, pending: str = "ServeBF16", **spec: Any) -> Object:
+    """Return a server on Gaudi that names the quantization, and has its claim."""
+    fp8 = {"quantizationRef": {"name": "llama"}, "whilePending": pending}
+    return support.server(namespace, name, device="gaudi", cache={"claimName": CLAIM}, fp8=fp8, **spec)
+
+
 def wait_ready(api: Api, namespace: str, name: str = "llama") -> Object:
     """Wait until a quantization is Ready=True/Calibrated at its present generation."""
     return support.wait_condition(api, namespace, name, "Calibrated", "True", of=KIND)

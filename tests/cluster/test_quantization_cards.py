@@ -1,27 +1,17 @@
 """Quantizations and the servers that name them: cards, the claim that they share, who uses what, progress."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from tests.cluster import prefetching, quantizing, support
 from tests.cluster.kubectl import kubectl
 from tests.cluster.pool import Pool
-from tests.cluster.quantizing import KIND, quantization
+from tests.cluster.quantizing import KIND, fp8_server, quantization
 from tests.harness.api import Api, Object, condition
 from tests.harness.controlplane import ControlPlane
 from tests.harness.fixtures import ForeignCluster
 from tests.harness.operator import Cluster, OperatorProcess
-
-REFERENCE = {"quantizationRef": {"name": "llama"}}
-
-
-def fp8_server(namespace: str, name: str = "chat", *, pending: str = "ServeBF16", **spec: Any) -> Object:
-    fp8 = REFERENCE | {"whilePending": pending}
-    return support.server(
-        namespace, name, device="gaudi", cache={"claimName": quantizing.CLAIM}, fp8=fp8, **spec
-    )
 
 
 def test_who_names_a_quantization_is_seen_on_it(api: Api, namespace: str, operator: OperatorProcess) -> None:
