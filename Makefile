@@ -7,7 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-podscripts test-cluster test-vllm \
-	demo bench bench-takeover kind-up kind-down clean
+	demo bench bench-quantizations bench-takeover kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ demo: setup tools ## Servers on CPUs and on Gaudi from apply to Ready, and mista
 
 bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memory, restart; SERVERS=N takes N
 	$(BIN)/python -m tests.bench $(if $(SERVERS),--servers $(SERVERS))
+
+bench-quantizations: setup tools ## 500 quantizations at once: writes, reads, CPU, memory, restart
+	$(BIN)/python -m tests.bench.quantizations
 
 bench-takeover: setup tools ## Two operators: requests and CPU at rest, and how soon the standby has the Lease
 	$(BIN)/python -m tests.bench.takeover

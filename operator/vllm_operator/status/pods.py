@@ -51,9 +51,13 @@ def cache_unbound(view: View) -> Verdict | None:
     if claim is None:
         message = f"Claim {name} does not exist: create it, or name another in spec.cache.claimName"
     else:
+        given = view.resource.spec.cache.claim_name is not None
+        other = "spec.cache.claimName names another claim"
+        if not given:
+            other = "spec.cache.storageClassName chooses another class"
         message = (
             f"Claim {name} has no volume ({claim.phase}): {sentence(pod.unschedulable)} "
-            f"See {view.kubectl(f'describe pvc {name}')}; spec.cache.storageClassName chooses another class"
+            f"See {view.kubectl(f'describe pvc {name}')}; {other}"
         )
     return Verdict(False, Reason.CACHE_UNBOUND, message)
 
