@@ -108,10 +108,17 @@ class RecordFacts(Child):
     tensor_parallel_size: int
     quantization: Quantization | None
     """The quantization, where its pods serve in FP8 by one."""
+    dynamic: bool = False
+    """Whether its pods serve in FP8 without one."""
     renderer: str
     """What has rendered the template: see `desired.records.renderer`."""
     content: bytes
     """The template, as compressed JSON."""
+
+    @property
+    def fp8(self) -> bool:
+        """Whether its pods serve in FP8."""
+        return self.dynamic or self.quantization is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +198,8 @@ class Quantizing:
     """Nothing will change until somebody edits something."""
     waits: bool = False
     """Whether the revision asked for cannot be made before: the one before serves on, or none."""
+    held: bool = False
+    """Whether a revision that serves in FP8 goes on until then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ class PodFacts:
     job_uid: str | None
     """uid of that Job: one that is made anew has the name of the one before, and may meet its pods."""
     container: str
-    """Name of its container."""
+    """Name of its container, or of the one before it that has not ended well yet: what follows is of that."""
     deleting: bool
     ready: bool
     failure: str

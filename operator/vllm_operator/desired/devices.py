@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from vllm_operator.api.fp8quantization import FP8QuantizationSpec
 from vllm_operator.api.gaudi import CARD, BucketRange, Gaudi
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import Observed, Quantization
 from vllm_operator.api.owned import BUCKETS
 from vllm_operator.api.parts import Resources
 from vllm_operator.api.quantity import exact, in_bytes
@@ -38,15 +38,18 @@ def cards(spec: VLLMServerSpec) -> int:
     return spec.tensor_parallel_size * spec.pipeline_parallel_size if spec.device == "gaudi" else 0
 
 
-def node_selector(spec: VLLMServerSpec | FP8QuantizationSpec, defaults: Defaults) -> dict[str, str]:
+def node_selector(
+    spec: VLLMServerSpec | FP8QuantizationSpec, defaults: Defaults, measured_on: str | None = None
+) -> dict[str, str]:
     """Labels of the nodes that a server's pods may run on: the user's, and those of its cards.
 
-    Raises StalledError(InvalidForEngine) where the operator does not know nodes of the generation asked for.
+    `measured_on` is the generation that a calibration is good for. Raises StalledError(InvalidForEngine)
+    where the operator does not know nodes of the generation asked for.
     """
     selector = dict(spec.node_selector or {})
     generation = spec.gaudi.generation
     if generation is None:
-        return selector
+        return selector | dict(defaults.generations.get(measured_on or "", {}))
     if not defaults.generations.get(generation):
         raise StalledError(
             Reason.INVALID_FOR_ENGINE,
@@ -56,9 +59,9 @@ def node_selector(spec: VLLMServerSpec | FP8QuantizationSpec, defaults: Defaults
     return selector | dict(defaults.generations[generation])
 
 
-def environment(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
+def environment(spec: VLLMServerSpec, image: Image, quantization: Quantization | None) -> dict[str, str]:
     """Variables that a device needs."""
-    return _threads(spec) if spec.device == "cpu" else _gaudi(spec, image)
+    return _threads(spec) if spec.device == "cpu" else _gaudi(spec, image, quantization)
 
 
 def of_cards(gaudi: Gaudi) -> dict[str, str]:
@@ -73,7 +76,7 @@ def of_cards(gaudi: Gaudi) -> dict[str, str]:
     return variables
 
 
-def _gaudi(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
+def _gaudi(spec: VLLMServerSpec, image: Image, quantization: Quantization | None) -> dict[str, str]:
     variables = of_cards(spec.gaudi)
     # Progress of the warm-up comes line by line only so; else it is one bar that is redrawn
     # (vllm-gaudi 0.26, hpu_model_runner.py, warmup_graphs).
@@ -85,11 +88,13 @@ def _gaudi(spec: VLLMServerSpec, image: Image) -> dict[str, str]:
         variables["VLLM_BUCKETING_STRATEGY"] = warmup.strategy
     if warmup.recipe_cache is not None and warmup.recipe_cache.enabled:
         size = in_bytes(warmup.recipe_cache.size or RECIPES_SIZE) // 2**20
-        variables["PT_HPU_RECIPE_CACHE_CONFIG"] = f"{RECIPES}/{_recipes(spec, image)},false,{size}"
+        variables["PT_HPU_RECIPE_CACHE_CONFIG"] = (
+            f"{RECIPES}/{_recipes(spec, image, quantization)},false,{size}"
+        )
     return variables | _buckets(spec)
 
 
-def _recipes(spec: VLLMServerSpec, image: Image) -> str:
+def _recipes(spec: VLLMServerSpec, image: Image, quantization: Quantization | None) -> str:
     """Name of the folder for graphs that are alike: what decides a graph decides the name."""
     whole = ("engine_args", "tensor_parallel_size", "pipeline_parallel_size", "extra_args", "extra_env")
     parts = {
@@ -100,6 +105,11 @@ def _recipes(spec: VLLMServerSpec, image: Image) -> str:
     chosen = spec.model_dump(include={**dict.fromkeys(whole, True), **parts}, exclude_defaults=True)
     # A part of which nothing decides is as good as none.
     deciding = {name: value for name, value in chosen.items() if value != {}} | {"image": image.image}
+    if quantization is not None:
+        # Scales stand in graphs as constants.
+        deciding["fp8"] = quantization.artifacts.sha256
+    elif spec.fp8 is not None and spec.fp8.mode is not None:
+        deciding["fp8"] = spec.fp8.mode
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:10]
 
 

@@ -5,21 +5,42 @@ from itertools import takewhile
 from typing import Any
 
 from vllm_operator.api.fp8quantization import FP8QuantizationSpec
-from vllm_operator.api.observed import Cached
+from vllm_operator.api.observed import Cached, Quantization
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.quantity import in_bytes
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.vllmserver import VLLMServerSpec
 from vllm_operator.desired import devices, names
 from vllm_operator.desired.defaults import Image
-from vllm_operator.desired.profile import Profile
+from vllm_operator.desired.profile import Profile, invalid
 
 
-def arguments(spec: VLLMServerSpec, profile: Profile, cached: Cached | None) -> list[str]:
+def arguments(
+    spec: VLLMServerSpec, profile: Profile, cached: Cached | None, quantization: Quantization | None = None
+) -> list[str]:
     """The words after `vllm serve`.
 
     Raises StalledError(InvalidForEngine) for what the engine does not know.
     """
+    words = [spec.model.name, "--served-model-name", *(spec.model.served_names or [spec.model.name])]
+    for path, flag, value in _flags(spec, profile, cached, quantization):
+        profile.check_value(path, flag, value, spec.device)
+        words += [flag, value]
+    if spec.model.trust_remote_code:
+        words.append("--trust-remote-code")
+    words += _knobs(spec, profile)
+    for index, argument in enumerate(spec.extra_args or ()):
+        profile.check_argument(f"spec.extraArgs[{index}]", argument)
+        words.append(argument)
+    if prefetches(spec):
+        _check_second_models(spec.extra_args or [], profile)
+    return [literal(word) for word in words]
+
+
+def _flags(
+    spec: VLLMServerSpec, profile: Profile, cached: Cached | None, quantization: Quantization | None
+) -> list[tuple[str, str, str]]:
+    """Flags that follow from fields: the field's path, the flag and its value."""
     flags: list[tuple[str, str, str]] = []
     revision = cached.commit if cached else spec.model.revision
     if revision is not None:
@@ -41,19 +62,26 @@ def arguments(spec: VLLMServerSpec, profile: Profile, cached: Cached | None) -> 
     if spec.cpu.kv_cache is not None:
         # The variable VLLM_CPU_KVCACHE_SPACE takes whole GiB only.
         flags.append(("spec.cpu.kvCache", "--kv-cache-memory-bytes", str(in_bytes(spec.cpu.kv_cache))))
-    words = [spec.model.name, "--served-model-name", *(spec.model.served_names or [spec.model.name])]
+    return flags + _fp8(spec, profile, quantization)
+
+
+def _fp8(
+    spec: VLLMServerSpec, profile: Profile, quantization: Quantization | None
+) -> list[tuple[str, str, str]]:
+    """Flags of FP8. What the engine refuses of it is said before anybody waits for a calibration."""
+    if spec.fp8 is None:
+        return []
+    flags = [("spec.fp8", "--quantization", "inc")]
+    if spec.fp8.mode is None:
+        flags.append(("spec.fp8", "--kv-cache-dtype", "fp8_inc"))
+    elif profile.dynamic is None:
+        raise invalid(
+            f"spec.fp8.mode: {profile.name} has no FP8 without a calibration: give spec.fp8.quantizationRef, "
+            "or choose another image and engine"
+        )
     for path, flag, value in flags:
         profile.check_value(path, flag, value, spec.device)
-        words += [flag, value]
-    if spec.model.trust_remote_code:
-        words.append("--trust-remote-code")
-    words += _knobs(spec, profile)
-    for index, argument in enumerate(spec.extra_args or ()):
-        profile.check_argument(f"spec.extraArgs[{index}]", argument)
-        words.append(argument)
-    if prefetches(spec):
-        _check_second_models(spec.extra_args or [], profile)
-    return [literal(word) for word in words]
+    return flags if quantization is not None or spec.fp8.mode is not None else []
 
 
 def _knobs(spec: VLLMServerSpec, profile: Profile) -> list[str]:
@@ -117,8 +145,14 @@ def literal(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def environment(spec: VLLMServerSpec, image: Image, cached: Cached | None) -> list[dict[str, Any]]:
-    """The environment of the vLLM container, in the form of a pod.
+def environment(
+    spec: VLLMServerSpec,
+    image: Image,
+    cached: Cached | None,
+    quantization: Quantization | None = None,
+    fp8: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """The environment of the vLLM container, in the form of a pod; `fp8` are variables of FP8.
 
     Once the cache is filled, no hub is asked and no token given.
     """
@@ -128,7 +162,8 @@ def environment(spec: VLLMServerSpec, image: Image, cached: Cached | None) -> li
         "VLLM_CACHE_ROOT": f"{names.HOME if spec.cache.claim_name else names.DATA}/.cache/vllm",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(spec.warmup.timeout_seconds),
         "VLLM_NO_USAGE_STATS": "1",
-        **devices.environment(spec, image),
+        **devices.environment(spec, image, quantization),
+        **(fp8 or {}),
         **_proxies(spec),
     }
     if cached is not None or spec.model.offline:

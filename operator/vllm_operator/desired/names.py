@@ -19,6 +19,8 @@ PREFETCH = "prefetch"
 """Component and container of the Job that fills a cache."""
 CALIBRATION = "calibration"
 """Component and container of the Job that calibrates."""
+VERIFY = "verify"
+"""Container that looks at a calibration's files before a server starts."""
 JOB = "batch.kubernetes.io/job-name"
 """Label by which the Job controller marks a Job's pods."""
 JOB_UID = "batch.kubernetes.io/controller-uid"
@@ -31,6 +33,10 @@ HUB = f"{DATA}/hub"
 HOME = "/home/vllm"
 CHAT_TEMPLATE = "/etc/vllm/chat-template.jinja"
 CHAT_TEMPLATE_VOLUME = "chat-template"
+QUANT_CONFIG = f"{GROUP}/quant-config"
+"""Annotation of pods that serve in FP8 without a calibration: what is to be in their QUANT_CONFIG."""
+QUANT_CONFIG_FILE = "/etc/vllm/fp8/quant.json"
+"""QUANT_CONFIG of these."""
 
 
 OF_SERVERS = "server"
@@ -115,6 +121,11 @@ def record(resource: Ours, digest: str) -> str:
 def url(server: VLLMServer) -> str:
     """Where the server is reached inside the cluster."""
     return f"http://{service(server.name)}.{server.namespace}.svc:{server.spec.service.port}"
+
+
+def kubectl(namespace: str, words: str) -> str:
+    """A kubectl line in a namespace, in backquotes."""
+    return f"`kubectl -n {namespace} {words}`"
 
 
 def selector_text(name: str) -> str:

@@ -6,7 +6,7 @@ from vllm_operator.api.kinds import Ours
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.seen import Manifest
 from vllm_operator.api.vllmserver import VLLMServer, VLLMServerSpec
-from vllm_operator.desired import devices, engine, names
+from vllm_operator.desired import devices, engine, fp8, names
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.profile import Profile, find, stem_of
 from vllm_operator.desired.records import Inputs
@@ -36,7 +36,9 @@ def _profile(server: VLLMServer, image: Image) -> Profile:
 
 def check_engine(server: VLLMServer, inputs: Inputs) -> None:
     """Raise StalledError(InvalidForEngine) if the engine cannot do what a server asks for."""
-    engine.arguments(server.spec, _profile(server, inputs.image), inputs.cached)
+    profile = _profile(server, inputs.image)
+    engine.arguments(server.spec, profile, inputs.cached, inputs.quantization)
+    fp8.parts(server.spec, profile, inputs.quantization)
 
 
 def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Manifest:
@@ -44,17 +46,14 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
 
     Raises StalledError(InvalidForEngine).
     """
-    spec = server.spec
+    spec, profile, quantization = server.spec, _profile(server, inputs.image), inputs.quantization
+    of_fp8 = fp8.parts(spec, profile, quantization)
     return render(
         "pod",
-        labels={
-            **(spec.pod_labels or {}),
-            **names.labels(server),
-            names.RECORD: inputs.digest,
-        },
-        annotations=spec.pod_annotations,
+        labels={**(spec.pod_labels or {}), **names.labels(server), names.RECORD: inputs.digest},
+        annotations={**(spec.pod_annotations or {}), **of_fp8.annotations},
         service_account=spec.service_account_name or names.service_account(server),
-        placement=placement(server, defaults),
+        placement=placement(server, defaults, of_fp8.measured_on),
         grace_seconds=PRE_STOP_SECONDS + spec.rollout.drain_seconds + TEARDOWN_SECONDS,
         image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
         user=USER,
@@ -62,8 +61,8 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         container=names.CONTAINER,
         image=inputs.image.image,
         image_pull_policy=spec.image_pull_policy,
-        args=engine.arguments(spec, _profile(server, inputs.image), inputs.cached),
-        env=engine.environment(spec, inputs.image, inputs.cached),
+        args=engine.arguments(spec, profile, inputs.cached, quantization),
+        env=engine.environment(spec, inputs.image, inputs.cached, quantization, of_fp8.variables),
         port=names.PORT,
         resources=devices.resources(spec, cards=devices.cards(spec)),
         # Pod Security `restricted` lets no container add it.
@@ -76,6 +75,7 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         claim=names.claim(server),
         shm_size=spec.shm_size or devices.SHM_SIZE[spec.device],
         chat_template=_chat_template(spec),
+        fp8=of_fp8,
     )
 
 
@@ -85,9 +85,10 @@ def fs_group(resource: Ours) -> int | None:
     return cache.fs_group or (None if cache.claim_name else USER)
 
 
-def placement(resource: Ours, defaults: Defaults) -> dict[str, Any]:
+def placement(resource: Ours, defaults: Defaults, measured_on: str | None = None) -> dict[str, Any]:
     """Fields of a pod's spec that say where it may run, as far as they are given.
 
+    `measured_on` is the generation of cards that a calibration is good for.
     Raises StalledError(InvalidForEngine).
     """
     spec = resource.spec
@@ -96,7 +97,7 @@ def placement(resource: Ours, defaults: Defaults) -> dict[str, Any]:
     for constraint in fields.get("topologySpreadConstraints", ()):
         # Kubernetes takes an absent selector for one that matches no pod.
         constraint.setdefault("labelSelector", {"matchLabels": names.selector(resource.name)})
-    fields = {"nodeSelector": devices.node_selector(spec, defaults), **fields}
+    fields = {"nodeSelector": devices.node_selector(spec, defaults, measured_on), **fields}
     if spec.gaudi.runtime_class_name is not None:
         fields["runtimeClassName"] = spec.gaudi.runtime_class_name
     return {field: value for field, value in fields.items() if value not in ({}, [])}

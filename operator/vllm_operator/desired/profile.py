@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from vllm_operator.api.owned import flag_name
 from vllm_operator.api.reasons import Reason, StalledError
@@ -15,12 +16,22 @@ _FOLDER = files("vllm_operator.desired.profiles")
 
 
 @dataclass(frozen=True)
+class Dynamic:
+    """How an engine serves in FP8 without a calibration."""
+
+    config: Mapping[str, Any]
+    """What its QUANT_CONFIG has to hold."""
+    variables: Mapping[str, str]
+    """What else it takes in its environment."""
+
+
+@dataclass(frozen=True)
 class Profile:
     """What one vLLM family and version understands.
 
     `flags` maps a long flag to its choices, or to None for a flag without a value; no choices means any
     value. `knobs` maps a field of `engineArgs` to its flag. `refused` maps a device to values that the
-    parser takes and the device does not.
+    parser takes and the device does not. `dynamic` is None where there is no FP8 without a calibration.
     """
 
     name: str
@@ -29,6 +40,7 @@ class Profile:
     short: Mapping[str, str]
     knobs: Mapping[str, str]
     refused: Mapping[str, Mapping[str, tuple[str, ...]]]
+    dynamic: Dynamic | None
 
     def long(self, word: str) -> str:
         """The long flag that a word names: also by a short form, or by a beginning that fits no other."""
@@ -40,15 +52,13 @@ class Profile:
     def check_value(self, path: str, flag: str, value: str, device: str) -> None:
         """Raise StalledError(InvalidForEngine) unless the flag exists and takes the value on the device."""
         if flag not in self.flags:
-            raise _invalid(
+            raise invalid(
                 f"{path}: {self.name} has no {flag}; remove the field or choose another image and engine"
             )
         choices = self.flags[flag] or ()
         allowed = [c for c in choices if c not in self.refused.get(device, {}).get(flag, ())]
         if choices and value not in allowed:
-            raise _invalid(
-                f"{path}: {self.name} on {device} takes one of {', '.join(allowed)}; not {value!r}"
-            )
+            raise invalid(f"{path}: {self.name} on {device} takes one of {', '.join(allowed)}; not {value!r}")
 
     def check_argument(self, path: str, argument: str) -> None:
         """Raise StalledError(InvalidForEngine) if a word looks like a flag and is none of the parser's."""
@@ -62,10 +72,11 @@ class Profile:
             return
         hint = fitting[:4] or difflib.get_close_matches(name, self.flags, n=1)
         meant = f"; did you mean {' or '.join(hint)}?" if hint else "; see `vllm serve --help=all`"
-        raise _invalid(f"{path}: {name} is not a flag of {self.name}{meant}")
+        raise invalid(f"{path}: {name} is not a flag of {self.name}{meant}")
 
 
-def _invalid(message: str) -> StalledError:
+def invalid(message: str) -> StalledError:
+    """What an engine cannot do."""
     return StalledError(Reason.INVALID_FOR_ENGINE, message)
 
 
@@ -82,6 +93,7 @@ def _load(stem: str) -> Profile:
             device: {flag: tuple(values) for flag, values in table.items()}
             for device, table in data["refused"].items()
         },
+        dynamic=Dynamic(**data["fp8"]["dynamic"]) if "fp8" in data else None,
     )
 
 
@@ -116,8 +128,8 @@ def find(family: str, version: str, device: str) -> Profile:
     """
     stem = stem_of(family, version)
     if stem not in known():
-        raise _invalid(f"spec.engine: no profile for {family} {version}; known are {', '.join(known())}")
+        raise invalid(f"spec.engine: no profile for {family} {version}; known are {', '.join(known())}")
     profile = _load(stem)
     if device not in profile.devices:
-        raise _invalid(f"spec.device: {profile.name} runs on {', '.join(profile.devices)}; not on {device}")
+        raise invalid(f"spec.device: {profile.name} runs on {', '.join(profile.devices)}; not on {device}")
     return profile

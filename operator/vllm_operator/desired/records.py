@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from vllm_operator.api.meta import Model
-from vllm_operator.api.observed import Cached, Observed, RecordFacts, Source
+from vllm_operator.api.observed import Cached, Observed, Quantization, RecordFacts, Source
 from vllm_operator.api.seen import Manifest
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
@@ -31,6 +31,8 @@ _NOT_IN_PODS: dict[str, Any] = {
     "rollout": {"progress_deadline_seconds"},
     "service": True,
     "cache": {"size", "storage_class_name", "access_modes", "retention"},
+    # What comes of the reference decides, and stands beside the spec.
+    "fp8": {"quantization_ref", "while_pending"},
 }
 
 # Once the cache is filled, pods ask no hub.
@@ -51,6 +53,8 @@ class Inputs:
     """Whether the image is the operator's default as it was when this server first used it."""
     cached: Cached | None
     """What the cache holds, where a prefetch has filled it."""
+    quantization: Quantization | None
+    """The quantization that pods serve in FP8 with, where they do by one."""
 
 
 def image(observed: Observed, defaults: Defaults) -> tuple[Image, bool]:
@@ -74,7 +78,14 @@ def source(server: VLLMServer) -> Source:
     )
 
 
-def inputs(server: VLLMServer, image: Image, *, pinned: bool, cached: Cached | None) -> Inputs:
+def inputs(
+    server: VLLMServer,
+    image: Image,
+    *,
+    pinned: bool,
+    cached: Cached | None,
+    quantization: Quantization | None = None,
+) -> Inputs:
     """The inputs of a server's pods.
 
     Defaults of fields are left out, so that a field that a later operator adds changes no hash.
@@ -89,15 +100,20 @@ def inputs(server: VLLMServer, image: Image, *, pinned: bool, cached: Cached | N
         values["commit"] = cached.commit
         if cached.hub != names.HUB:
             values["hubCache"] = cached.hub
+    if quantization is not None:
+        parts = dict(zip(ARTIFACTS, quantization.artifacts, strict=True))
+        values["quantization"] = {"name": quantization.name, **parts}
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    return Inputs(values, hashlib.sha256(text.encode()).hexdigest()[:10], image, pinned, cached)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return Inputs(values, digest, image, pinned, cached, quantization)
 
 
 def _dump(spec: Model, *, cached: bool) -> dict[str, Any]:
     exclude = {**_NOT_IN_PODS, **_OF_THE_PREFETCH} if cached else _NOT_IN_PODS
     fields = spec.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True, exclude=exclude)
-    if not fields.get("rollout"):
-        fields.pop("rollout", None)  # a deadline alone is as good as nothing
+    for part in ("rollout", "fp8"):
+        if not fields.get(part):
+            fields.pop(part, None)  # a part of which nothing decides a pod is as good as none
     return fields
 
 
@@ -123,9 +139,15 @@ def renderer() -> str:
     """
     digest = hashlib.sha256()
     rooms = (files("vllm_operator.api"), files("vllm_operator.desired"))
-    for file in sorted((file for room in rooms for file in _below(room)), key=lambda file: file.name):
+    found = [*(file for room in rooms for file in _below(room)), verifier()]
+    for file in sorted(found, key=lambda file: file.name):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:10]
+
+
+def verifier() -> Traversable:
+    """The program that looks at a calibration's files before a server starts; it stands in the template."""
+    return files("vllm_operator") / "podscripts" / "verify.py"
 
 
 def _below(folder: Traversable) -> Iterator[Traversable]:
@@ -145,6 +167,17 @@ def unpack(content: bytes) -> Manifest:
     """The template that `pack` was given."""
     template: Manifest = json.loads(zlib.decompress(content))
     return template
+
+
+def find(observed: Observed, digest: str | None) -> RecordFacts | None:
+    """The record of inputs, by their digest, if there is one."""
+    name = names.record(observed.server, digest) if digest else None
+    return next((record for record in observed.records if record.name == name), None)
+
+
+def running(observed: Observed) -> RecordFacts | None:
+    """The record that the Deployment makes pods of, if it is there."""
+    return find(observed, observed.deployment.record) if observed.deployment else None
 
 
 def superfluous(observed: Observed, current: str) -> tuple[RecordFacts, ...]:

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Hashable
 from dataclasses import replace
 
-from vllm_operator.api.observed import Cached, Observed, Prefetch, RecordFacts, Target
+from vllm_operator.api.observed import Cached, Observed, Prefetch, Quantizing, RecordFacts, Target
 from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import claims, devices, names, prefetch, records
+from vllm_operator.desired import claims, devices, names, prefetch, promotion, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -38,38 +38,59 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     wanted = prefetch.find(observed, image)
     if wanted is not None and cached is not None:
         wanted = replace(wanted, cached=cached)
-    inputs = records.inputs(server, image, pinned=pinned, cached=wanted.cached if wanted else None)
-    recorded = _record_of(observed, inputs.digest)
+    quantizing = promotion.find(observed, image, wanted, defaults)
+    inputs = records.inputs(
+        server,
+        image,
+        pinned=pinned,
+        cached=wanted.cached if wanted else None,
+        quantization=quantizing.used if quantizing else None,
+    )
+    recorded = records.find(observed, inputs.digest)
     # A server that an operator without prefetch has made is left as it is.
     if wanted is not None and wanted.cached is None and recorded is None:
-        return _prefetching(observed, inputs, wanted, defaults)
+        return _prefetching(observed, inputs, wanted, quantizing, defaults)
+    if quantizing is not None and quantizing.held:
+        return _holding(observed, inputs, wanted, quantizing)
+    target = Target(inputs.digest, image.image, False, wanted, quantizing)
     manifests = [*_service_account(server), *_claim(observed)]
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)
     if recorded is None:
         manifests.append(_record(observed, inputs, template))
-    manifests += [_service(server), *_disruption_budget(observed), _deployment(observed, template)]
+    waits = quantizing is not None and quantizing.waits
+    manifests += [_service(server), *_pods(observed, template, none=waits)]
     stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
-    return Desired(Target(inputs.digest, image.image, stale, wanted), tuple(manifests))
+    return Desired(replace(target, refresh_available=stale), tuple(manifests))
 
 
-def _prefetching(observed: Observed, inputs: Inputs, wanted: Prefetch, defaults: Defaults) -> Desired[Target]:
+def _prefetching(
+    observed: Observed, inputs: Inputs, wanted: Prefetch, quantizing: Quantizing | None, defaults: Defaults
+) -> Desired[Target]:
     """What should be until the cache is filled: no pods yet, or those of the revision before."""
     server = observed.server
     # What the engine refuses is said before anything is downloaded for it.
     check_engine(server, inputs)
     manifests = [*_service_account(server), *_claim(observed), _service(server)]
-    deployment = observed.deployment
-    running = _record_of(observed, deployment.record) if deployment and deployment.record else None
+    running = records.running(observed)
     if running is not None:
-        manifests += [*_disruption_budget(observed), _deployment(observed, records.unpack(running.content))]
+        manifests += _pods(observed, records.unpack(running.content))
     # Last: what refuses the Job must not keep what serves from being scaled.
     manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
-    return Desired(Target("", inputs.image.image, False, wanted), tuple(manifests))
+    return Desired(Target("", inputs.image.image, False, wanted, quantizing), tuple(manifests))
 
 
-def _record_of(observed: Observed, digest: str) -> RecordFacts | None:
-    name = names.record(observed.server, digest)
-    return next((record for record in observed.records if record.name == name), None)
+def _holding(
+    observed: Observed, inputs: Inputs, wanted: Prefetch | None, quantizing: Quantizing
+) -> Desired[Target]:
+    """What should be while the revision that serves in FP8 goes on: its pods, as many as are asked for."""
+    server, deployment, running = observed.server, observed.deployment, records.running(observed)
+    assert deployment is not None  # noqa: S101 - or nothing would be held
+    assert deployment.record is not None  # noqa: S101
+    assert running is not None  # noqa: S101
+    manifests = [*_service_account(server), *_claim(observed), _service(server)]
+    manifests += _pods(observed, records.unpack(running.content))
+    target = Target(deployment.record, inputs.image.image, False, wanted, quantizing)
+    return Desired(target, tuple(manifests))
 
 
 def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> tuple[Child, ...]:
@@ -80,7 +101,8 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
         old += records.superfluous(observed, target.record)
     deployment = observed.deployment
     # Until a revision is rolled out, pods of the one before may need what only that one wants.
-    if deployment is not None and deployment.rolled_out(target.record):
+    held = target.quantizing is not None and target.quantizing.held
+    if deployment is not None and deployment.rolled_out(target.record) and not held:
         old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
     if target.prefetch is not None and prefetch.useless(observed, target.prefetch):
         old.append(observed.children["Job", target.prefetch.job])
@@ -109,6 +131,7 @@ def basis(observed: Observed) -> Hashable:
         _replicas(observed),
         _pods_wanted(observed),
         prefetch.basis(observed),
+        promotion.basis(observed),
     )
 
 
@@ -149,6 +172,13 @@ def _service(server: VLLMServer) -> Manifest:
     )
 
 
+def _pods(observed: Observed, template: Manifest, *, none: bool = False) -> list[Manifest]:
+    """What makes and guards the pods; with `none` there are to be none, whoever has set another number."""
+    replicas = 0 if none else _replicas(observed)
+    budget = [] if none else _disruption_budget(observed)
+    return [*budget, _deployment(observed, template, replicas)]
+
+
 def _disruption_budget(observed: Observed) -> list[Manifest]:
     """The budget of a server with several replicas; for a single one it would only block a node's drain."""
     server = observed.server
@@ -176,13 +206,13 @@ def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
     return manifest
 
 
-def _deployment(observed: Observed, template: Manifest) -> Manifest:
+def _deployment(observed: Observed, template: Manifest, replicas: int | None) -> Manifest:
     server = observed.server
     surges = _surges(observed)
     manifest = render(
         "deployment",
         metadata=metadata(server, names.deployment(server.name)),
-        replicas=_replicas(observed),
+        replicas=replicas,
         progress_deadline_seconds=(
             server.spec.rollout.progress_deadline_seconds
             or server.spec.warmup.timeout_seconds + PROGRESS_MARGIN_SECONDS

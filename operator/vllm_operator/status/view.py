@@ -8,6 +8,7 @@ from vllm_operator.api.observed import DeploymentFacts, Observed, Target
 from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget
 from vllm_operator.api.seen import JobFacts, PodFacts
 from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.desired import names
 from vllm_operator.status.conditions import Verdict
 
 
@@ -99,7 +100,7 @@ class View:
 
     def kubectl(self, words: str) -> str:
         """A kubectl line in the resource's namespace, in backquotes."""
-        return f"`kubectl -n {self.resource.namespace} {words}`"
+        return names.kubectl(self.resource.namespace, words)
 
     def resume(self) -> str:
         """The line that ends a pause, in backquotes."""
