@@ -168,6 +168,25 @@ SITUATIONS = {
             "`kubectl -n ns logs chat-1 --previous`",
         ),
     ),
+    "artifacts_changed": Situation(
+        pending(
+            container="verify",
+            waiting="CrashLoopBackOff",
+            waiting_message="back-off 10s restarting failed container=verify",
+            exit_code=78,
+            end_reason="Error",
+            last_words='{"reason": "ArtifactsChanged", "message": "/data/inc/f/a.npz has another content."}',
+        ),
+        "artifacts_changed",
+        Reason.ARTIFACTS_CHANGED,
+        False,
+        True,
+        (
+            "Pod chat-1 does not start vLLM: /data/inc/f/a.npz has another content. To calibrate again: ",
+            "`kubectl -n ns delete fp8q NAME`",
+            "`kubectl -n ns logs chat-1 -c verify`",
+        ),
+    ),
     "evicted": Situation(
         observed(
             server(),

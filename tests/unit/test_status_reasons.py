@@ -78,6 +78,10 @@ def test_out_of_memory() -> None:
     check_situation("out_of_memory")
 
 
+def test_artifacts_changed() -> None:
+    check_situation("artifacts_changed")
+
+
 def test_evicted() -> None:
     check_situation("evicted")
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from tests.cases.table import FULL, Change, changed
 from vllm_operator.api.observed import (
+    Artifacts,
     Cached,
     DeploymentFacts,
     Observed,
     Prefetch,
+    QuantizationState,
     RecordFacts,
     Source,
     Target,
@@ -148,6 +150,32 @@ def pod(**facts: Any) -> PodFacts:
     return PodFacts(**(plain | facts))
 
 
+ARTIFACTS = Artifacts(
+    fingerprint="f00d",
+    output="/data/inc/f00d/model",
+    manifest="/data/inc/f00d/model/manifest.json",
+    quant_config="/data/inc/f00d/model/maxabs_quant_g2.json",
+    generation="g2",
+    sha256="feed",
+)
+
+
+def quantization(**facts: Any) -> QuantizationState:
+    """A quantization that is ready, and fits a small server on Gaudi."""
+    plain: dict[str, Any] = {
+        "model": "org/model",
+        "revision": None,
+        "commit": "",
+        "claim": "chat-cache",
+        "engine": GAUDI_IMAGE.engine,
+        "world_size": 1,
+        "result": ARTIFACTS,
+        "failure": "",
+        "waits": "",
+    }
+    return QuantizationState(**(plain | facts))
+
+
 def target(record: str = RECORD, image: str = "i", *, prefetch: Prefetch | None = None) -> Target:
     """What is aimed at: by default the record that everything else is of."""
     return Target(record, image, False, prefetch)
@@ -158,11 +186,14 @@ def observed(
     *children: Child,
     claim: ClaimFacts | None = None,
     pods: Iterable[PodFacts] = (),
+    quantization: QuantizationState | None = None,
 ) -> Observed:
     """What was seen of a server."""
     found = [*children, *([claim] if claim else [])]
     by_ref = {(child.kind, child.name): child for child in found}
-    return Observed(server=of or server(), children=by_ref, claim=claim, pods=tuple(pods))
+    return Observed(
+        server=of or server(), children=by_ref, claim=claim, pods=tuple(pods), quantization=quantization
+    )
 
 
 def record_of(manifest: dict[str, Any]) -> RecordFacts:

@@ -9,13 +9,13 @@ from vllm_operator.api.reasons import Reason
 FAILURES = {
     reason.value: reason
     for reason in (
-        *(Reason.ARTIFACTS_INCOMPLETE, Reason.CACHE_FULL, Reason.CACHE_NOT_READABLE),
-        *(Reason.CALIBRATION_FAILED, Reason.CALIBRATION_TOOL_MISSING, Reason.DATASET_INVALID),
-        *(Reason.GENERATION_MISMATCH, Reason.OUT_OF_DEVICE_MEMORY, Reason.SAMPLES_MISSING),
-        Reason.UNIFY_FAILED,
+        *(Reason.ARTIFACTS_CHANGED, Reason.ARTIFACTS_INCOMPLETE, Reason.CACHE_FULL),
+        *(Reason.CACHE_NOT_READABLE, Reason.CALIBRATION_FAILED, Reason.CALIBRATION_TOOL_MISSING),
+        *(Reason.DATASET_INVALID, Reason.GENERATION_MISMATCH, Reason.OUT_OF_DEVICE_MEMORY),
+        *(Reason.SAMPLES_MISSING, Reason.UNIFY_FAILED),
     )
 }
-"""Reasons that a report may hold."""
+"""Reasons that a report may hold; ArtifactsChanged is that of `podscripts/verify.py`."""
 
 STEPS = ("prepare", "measure", "postprocess", "quantize", "unify", "verify", "done")
 

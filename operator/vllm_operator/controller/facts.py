@@ -23,6 +23,9 @@ CREATING = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons for which a container waits that is being made (k8s.io/kubernetes v1.36.3,
 pkg/kubelet/kubelet_pods.go)."""
 
+INITIALIZING = "PodInitializing"
+"""Of them the one while containers before it have not ended yet."""
+
 _TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
 """A Hugging Face token, which no log line may carry into a status."""
 
@@ -126,6 +129,7 @@ def _record(body: Body) -> dict[str, Any]:
         "engine": inputs.get("engine", ""),
         "tensor_parallel_size": (inputs.get("spec") or {}).get("tensorParallelSize", 1),
         "quantization": _quantization(inputs.get("quantization")),
+        "dynamic": ((inputs.get("spec") or {}).get("fp8") or {}).get("mode") == "Dynamic",
         "cached": Cached(inputs["commit"], inputs.get("hubCache", names.HUB)) if "commit" in inputs else None,
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
@@ -133,9 +137,10 @@ def _record(body: Body) -> dict[str, Any]:
 
 
 def _quantization(found: Body | None) -> Quantization | None:
-    if found is None:
+    name, *artifacts = ((found or {}).get(part) for part in ("name", *ARTIFACTS))
+    if not all(isinstance(part, str) for part in (name, *artifacts)):
         return None
-    return Quantization(found["name"], Artifacts(*(found[part] for part in ARTIFACTS)))
+    return Quantization(str(name), Artifacts(*map(str, artifacts)))
 
 
 def _source(spec: Body) -> Source:
@@ -179,6 +184,8 @@ def pod(body: Body) -> PodFacts:
     of_job = labels.get(names.JOB) is not None
     name = labels.get(names.COMPONENT, "") if of_job else names.CONTAINER
     container: Body = next((c for c in status.get("containerStatuses") or () if c["name"] == name), {})
+    if not of_job:
+        container = _deciding(status, container)
     state, last = container.get("state") or {}, container.get("lastState") or {}
     ended = state.get("terminated") or last.get("terminated") or {}
     waiting = state.get("waiting") or {}
@@ -191,7 +198,7 @@ def pod(body: Body) -> PodFacts:
         record=labels.get(names.RECORD),
         job=labels.get(names.JOB),
         job_uid=labels.get(names.JOB_UID),
-        container=name,
+        container=container.get("name", name),
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",
         failure=": ".join(filter(None, failure)),
@@ -205,3 +212,23 @@ def pod(body: Body) -> PodFacts:
         ended_at=ended.get("finishedAt") or "",
         last_words=_TOKEN.sub("hf_***", ended.get("message") or ended.get("reason") or ""),
     )
+
+
+def _deciding(status: Body, container: Body) -> Body:
+    """The container that a start depends on: while others come before ours, the one that has not ended well.
+
+    Those of others (a mesh puts its own before ours) are told of only where they are in trouble.
+    """
+    if _waiting(container) != INITIALIZING:
+        return container
+    for first in status.get("initContainerStatuses") or ():
+        ended = (first.get("state") or {}).get("terminated") or {}
+        if ended.get("exitCode") == 0:
+            continue
+        if first["name"] == names.VERIFY or ended or _waiting(first) not in ("", *CREATING):
+            return dict(first)
+    return container
+
+
+def _waiting(container: Body) -> str:
+    return str(((container.get("state") or {}).get("waiting") or {}).get("reason", ""))

@@ -174,7 +174,7 @@ def mount_failed(view: View) -> Verdict | None:
 
 def out_of_memory(view: View) -> Verdict | None:
     """A container was ended because of its memory, and is not ready again."""
-    pod = view.first(lambda pod: pod.end_reason == OOM_KILLED and not pod.ready)
+    pod = view.first(lambda p: p.end_reason == OOM_KILLED and not p.ready and p.container != names.VERIFY)
     if pod is None:
         return None
     limit = (view.resource.spec.resources.limits or {}).get("memory")
@@ -198,10 +198,11 @@ def crash_looping(view: View) -> Verdict | None:
     words = gist(pod.last_words)
     # The engine's own words stand above those of the front, and are more than the kubelet keeps.
     search = " | grep Error:" if ELSEWHERE in words else ""
-    logs = view.kubectl(f"logs {pod.name} --previous{search}")
+    other = "" if pod.container == names.CONTAINER else f" {pod.container}"
+    logs = view.kubectl(f"logs {pod.name}{other and f' -c{other}'} --previous{search}")
     lost = f" {REFILL}" if NOT_CACHED in words else ""
     words = sentence(words) or "no last words."
-    message = f"Container ended with exit code {pod.exit_code}: {words}{lost} See {logs}"
+    message = f"Container{other} ended with exit code {pod.exit_code}: {words}{lost} See {logs}"
     return Verdict(False, Reason.CRASH_LOOPING, message)
 
 

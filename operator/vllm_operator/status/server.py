@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from vllm_operator.api.observed import Observed, Target
+from vllm_operator.api.observed import Observed, Quantizing, Target
 from vllm_operator.api.reasons import Reason
-from vllm_operator.api.status import VLLMServerStatus, WarmupStatus
+from vllm_operator.api.status import QuantizationInUse, VLLMServerStatus, WarmupStatus
+from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
-from vllm_operator.status import pods, prefetch, warmup
+from vllm_operator.status import fp8, pods, prefetch, warmup
 from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import Check, View
 
@@ -84,6 +86,7 @@ READINESS: tuple[Check, ...] = (
     pods.secret_not_found,
     pods.container_not_created,
     pods.mount_failed,
+    fp8.artifacts_changed,
     pods.out_of_memory,
     pods.crash_looping,
     pods.evicted,
@@ -96,6 +99,11 @@ def readiness(view: View) -> Verdict:
     """Whether a server is ready, and why."""
     if view.job:
         return prefetch.judge(view)
+    return fp8.pending(view) or _of_pods(view)
+
+
+def _of_pods(view: View) -> Verdict:
+    """Whether the pods that are aimed at are ready, and why."""
     found = (check(view) for check in READINESS)
     verdict = next((verdict for verdict in found if verdict is not None), None) or rolling_out(view)
     return _paused(view, _overdue(view, verdict))
@@ -141,10 +149,16 @@ def judge(
     """The status of a server whose children could be made."""
     view = View(observed, target, now)
     verdict = readiness(view)
-    facts = {"ModelCached": prefetch.cached(view, verdict)}
+    serving = _of_pods(view) if fp8.held(view) and not view.job else verdict
+    facts = {
+        "ModelCached": prefetch.cached(view, verdict),
+        "Quantized": fp8.quantized(view),
+        "Available": availability(observed, serving),
+    }
     status = _status(observed, verdict, facts, previous, now)
     cached = target.prefetch.cached if target.prefetch else None
     more = {
+        **_precision(observed.server, target.quantizing),
         "image": target.image,
         "refresh_available": target.refresh_available,
         "model_revision": cached.commit if cached else None,
@@ -162,7 +176,7 @@ def judge_blocked(
     observed: Observed, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could not all be made, for the reason in the verdict."""
-    return _status(observed, verdict, {}, previous, now)
+    return _status(observed, verdict, {"Available": availability(observed, verdict)}, previous, now)
 
 
 def judge_invalid(
@@ -181,7 +195,6 @@ def _status(
     now: str,
 ) -> VLLMServerStatus:
     server, deployment = observed.server, observed.deployment
-    facts = {**facts, "Available": availability(observed, verdict)}
     return VLLMServerStatus(
         observed_generation=server.generation,
         conditions=conditions(verdict, facts, generation=server.generation, previous=previous, now=now),
@@ -189,5 +202,17 @@ def _status(
         ready_replicas=deployment.ready_replicas if deployment else 0,
         selector=names.selector_text(server.name),
         url=names.url(server),
-        precision="bf16" if server.spec.engine_args.dtype == "bfloat16" else None,
+        **_precision(server, None),
     )
+
+
+def _precision(server: VLLMServer, quantizing: Quantizing | None) -> dict[str, Any]:
+    """In which precision the revision that is aimed at serves, and by which calibration, as far as known."""
+    if quantizing is not None and quantizing.precision == "fp8":
+        used = quantizing.used
+        of = QuantizationInUse(name=used.name, fingerprint=used.artifacts.fingerprint) if used else None
+        return {"precision": "fp8", "quantization": of}
+    known = server.spec.engine_args.dtype == "bfloat16" and (
+        server.spec.fp8 is None or quantizing is not None
+    )
+    return {"precision": "bf16" if known else None}

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from vllm_operator.api.reasons import Reason
+from vllm_operator.desired import names
 from vllm_operator.status.conditions import Verdict
 from vllm_operator.status.view import View
 
@@ -18,6 +19,11 @@ def warming_up(view: View) -> Verdict | None:
     pod = view.first(lambda pod: pod.started_at and (uncounted or not pod.ready))
     if pod is None:
         return None
+    if pod.container == names.VERIFY:
+        message = (
+            f"Pod {pod.name} looks whether the files of the calibration are as they were, then starts vLLM"
+        )
+        return Verdict(False, Reason.WARMING_UP, message)
     until = _later(pod.started_at, view.server.spec.warmup.timeout_seconds)
     logs = view.kubectl(f"logs -f {pod.name}")
     message = (
@@ -35,7 +41,7 @@ def _done(view: View) -> str:
 def half_time(view: View) -> str | None:
     """When half of the time of a start has passed (RFC 3339), or None if nothing starts."""
     pod = view.starting()
-    if pod is None or view.job:
+    if pod is None or view.job or pod.container == names.VERIFY:
         return None
     return _later(pod.started_at, view.server.spec.warmup.timeout_seconds // 2)
 
