@@ -13,6 +13,7 @@ from tests.bench.history import History, Version
 from tests.bench.machine import cpu_seconds, resident_bytes, wait_quiet
 from tests.bench.result import Result
 from tests.harness.audit import Request
+from vllm_operator.controller.cluster import UIDS_PAGE
 from vllm_operator.controller.handlers import WATCHED
 from vllm_operator.controller.sweep import ROUND_SECONDS
 
@@ -118,8 +119,9 @@ def rest(arena: Arena, result: Result) -> None:
     time.sleep(REST_SECONDS)
     used = cpu_seconds(arena.operator.pid) - before
     requests = arena.audit.requests(arena.operator.user, since=mark, leases=False)
-    swept = [each for each in requests if each.verb == "list" and "limit=500" in each.uri]
-    asked = [each for each in requests if each.verb != "watch" and each not in swept]
+    pages = [each for each in requests if each.verb == "list" and f"limit={UIDS_PAGE}&" in each.uri]
+    swept = [each for each in pages if "continue=" not in each.uri]
+    asked = [each for each in requests if each.verb != "watch" and each not in pages]
     figures = {
         f"requests in {REST_SECONDS:.0f} s but watches and sweeps": len(asked),
         f"lists of the sweep (at most {MOST_SWEEPS})": len(swept),

@@ -189,7 +189,7 @@ def wait_at_rest(
 
 def shown(requests: Iterable[Request]) -> list[str]:
     """Return requests in a readable form."""
-    return [f"{each.verb} {each.uri} -> {each.code}" for each in requests]
+    return [f"{each.verb} {each.uri} -> {each.code} {each.message}".rstrip() for each in requests]
 
 
 def written(audit: Audit, operator: OperatorProcess, since: int) -> list[str]:

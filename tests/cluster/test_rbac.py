@@ -1,5 +1,11 @@
 """The operator needs all the rights that it ships, and no others."""
 
+from collections.abc import Callable
+from contextlib import closing
+from typing import TypeVar
+
+import pytest
+
 from tests.cluster import support
 from tests.harness import manifests
 from tests.harness.api import Api
@@ -7,6 +13,28 @@ from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess, shipped_rbac
 
 Right = tuple[str, str, str]
+T = TypeVar("T")
+
+
+class WaitingApi(Api):
+    """Waits only while the operators are refused nothing: what a missing right keeps from coming never comes.
+
+    The test then fails at once, with the API server's words that name the right.
+    """
+
+    def __init__(self, cluster: Cluster, audit: Audit, *operators: OperatorProcess):
+        super().__init__(cluster.kubeconfig)
+        self._audit = audit
+        self._operators = operators
+
+    def wait_for(self, predicate: Callable[[], T | None], timeout: float = 30.0, message: str = "") -> T:
+        def allowed() -> T | None:
+            for operator in self._operators:
+                if refused := support.refused(self._audit, operator):
+                    pytest.fail(f"a right is missing: {refused[0]}")
+            return predicate()
+
+        return super().wait_for(allowed, timeout, message)
 
 
 def shipped() -> set[Right]:
@@ -28,11 +56,11 @@ def _give_account(api: Api, namespace: str) -> None:
     support.put(api, support.server(namespace, life="no-mount", model=model, serviceAccountName="puller"))
 
 
-def test_every_right_is_used_and_none_is_missing(
-    cluster: Cluster, api: Api, namespace: str, audit: Audit
-) -> None:
+def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: str, audit: Audit) -> None:
     assert not [right for right in shipped() if "*" in right or right[1].startswith("secrets")]
-    with OperatorProcess(cluster, [namespace]) as operator:
+    operator, standby = OperatorProcess(cluster, [namespace]), OperatorProcess(cluster, [namespace])
+    with closing(operator), closing(standby), WaitingApi(cluster, audit, operator, standby) as api:
+        operator.start(wait=False)  # without some rights it is never ready
         # While one is filled, served and edited, another one warms up, and its log is read in time.
         support.put(api, support.server(namespace, "warms", life="never-ready"))
         support.put(api, support.server(namespace, replicas=2, prefetch=True))
@@ -70,8 +98,9 @@ def test_every_right_is_used_and_none_is_missing(
             message="a look at a log",
         )
         support.wait_at_rest(audit, operator, namespace)
-        with OperatorProcess(cluster, [namespace]) as standby:
-            assert standby.stop() == 0
+        standby.start(wait=False)
+        api.wait_for(standby.ready, message="the standby is ready")
+        assert standby.stop() == 0
         # A watch is in the log only once it has ended.
         assert operator.stop() == 0
         for user in (operator.user, standby.user):

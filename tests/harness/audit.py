@@ -18,7 +18,7 @@ _MARK = "audit-mark-"
 class Request:
     """One finished request; `time` is when the server received it, `answered` when it had answered it.
 
-    Both are RFC 3339 with microseconds, by the server's own clock.
+    Both are RFC 3339 with microseconds, by the server's own clock. `message` holds its words when it said no.
     """
 
     verb: str
@@ -32,6 +32,7 @@ class Request:
     time: str
     answered: str
     uri: str
+    message: str
 
 
 class Audit:
@@ -109,7 +110,7 @@ class Audit:
         return True
 
     def _take(self, event: dict[str, Any]) -> None:
-        target = event.get("objectRef", {})
+        target, answer = event.get("objectRef", {}), event.get("responseStatus", {})
         name = target.get("name", "")
         if name.startswith(_MARK):
             self._marks.add(name)
@@ -122,10 +123,11 @@ class Audit:
                 subresource=target.get("subresource", ""),
                 namespace=target.get("namespace", ""),
                 name=name,
-                code=event.get("responseStatus", {}).get("code", 0),
+                code=answer.get("code", 0),
                 user=event["user"]["username"],
                 time=event["requestReceivedTimestamp"],
                 answered=event["stageTimestamp"],
                 uri=event["requestURI"],
+                message=answer.get("message", ""),
             )
         )

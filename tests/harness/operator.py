@@ -113,7 +113,15 @@ class OperatorProcess:
 
     def wait_ready(self, timeout: float = READY_SECONDS) -> None:
         """Wait until the operator's /readyz answers 200; its log is in the error otherwise."""
-        wait_until(self._ready, [self._started], timeout, "the operator is ready")
+        wait_until(self.ready, [self._started], timeout, "the operator is ready")
+
+    def ready(self) -> bool:
+        """Whether the operator's /readyz answers 200."""
+        try:
+            answer = httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", timeout=5.0, trust_env=False)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == httpx.codes.OK
 
     def stop(self, patience: float = 30.0) -> int | None:
         """End the operator with SIGTERM (SIGKILL after `patience` seconds) and return its exit code."""
@@ -170,13 +178,6 @@ class OperatorProcess:
     @property
     def _kubeconfig(self) -> Path:
         return Path(self._folder.name) / "kubeconfig"
-
-    def _ready(self) -> bool:
-        try:
-            answer = httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", timeout=5.0, trust_env=False)
-        except httpx.TransportError:
-            return False
-        return answer.status_code == httpx.codes.OK
 
     def _command(self) -> list[str]:
         command = [sys.executable, "-m", "vllm_operator", "run", "--health-port", str(self.health_port)]

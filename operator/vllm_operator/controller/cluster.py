@@ -26,6 +26,10 @@ from vllm_operator.desired.names import FIELD_MANAGER
 REQUEST_TIMEOUT_SECONDS = 15
 LOG_SECONDS = 3
 CONNECTIONS = 32
+UIDS_PAGE = 100
+"""Objects that one answer of `uids` brings, with all that their managedFields say. Python keeps for good most
+of what the largest answer took, and so ever fewer requests are not worth a larger one.
+"""
 
 # A charset, because the client calls json.dumps itself for every dict and for the bare content type, and
 # what that writes above U+FFFF the API server refuses. It cuts the parameter off (k8s.io/apiserver
@@ -97,7 +101,7 @@ class Cluster:
         these were all. Raises ApiError.
         """
         found: set[str] = set()
-        query = {"limit": "500", "labelSelector": selector}
+        query = {"limit": str(UIDS_PAGE), "labelSelector": selector}
         while True:
             answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
