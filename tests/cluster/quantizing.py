@@ -73,9 +73,9 @@ def reasons(states: list[Object], kind: str = "Ready") -> list[str]:
     return [reason for index, reason in enumerate(told) if index == 0 or told[index - 1] != reason]
 
 
-def make_claim(api: Api, namespace: str, **modes: Any) -> None:
+def make_claim(api: Api, namespace: str) -> None:
     """Make the claim that the quantizations name."""
-    api.create(manifests.claim(namespace, CLAIM, "wait", **modes))
+    api.create(manifests.claim(namespace, CLAIM, "wait", "50Gi"))
 
 
 def staged() -> str:
