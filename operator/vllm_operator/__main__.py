@@ -12,15 +12,14 @@ import click
 import yaml
 
 from vllm_operator import __version__
+from vllm_operator.api.kinds import CLASSES, Ours
 from vllm_operator.api.meta import GROUP, InvalidObjectError
-from vllm_operator.api.observed import Cached, Observed
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.schema import crds as all_crds
-from vllm_operator.api.vllmserver import KIND, VLLMServer
+from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.config import InvalidSettingError, Settings
-from vllm_operator.desired import names
-from vllm_operator.desired.server import PREFETCH_KINDS, desired
 from vllm_operator.generate import dump
+from vllm_operator.preview import Preview
 
 
 def _settings() -> Settings:
@@ -71,35 +70,48 @@ def run(
 )
 def render(files: tuple[Path, ...], commit: str) -> None:
     """Print the objects that the operator would make of the resources in FILES, without a cluster: those that
-    fill the cache first, and then those that serve.
+    fill the cache first, and then those that measure or serve.
+
+    A VLLMServer that names an FP8Quantization is shown as it serves once that is ready, where that is in
+    FILES too; else as it serves until then, with a note.
 
     Unknown fields are errors here, and objects of other kinds are left out with a note. Exit code 1 means
     that a resource cannot be rendered; each problem is printed with its field's path.
     """
-    settings = _settings()
+    preview = Preview(_settings().defaults, commit)
+    resources, problems = _read(files)
     rendered: list[dict[str, Any]] = []
-    failed = False
+    # Quantizations first: servers are shown with what these bring.
+    for file, resource in sorted(resources, key=lambda each: isinstance(each[1], VLLMServer)):
+        try:
+            manifests, note = preview.show(resource)
+        except StalledError as error:
+            problems.append(f"{file}: {error.message}")
+            continue
+        rendered += manifests
+        if note:
+            click.echo(f"{file}: {resource.name}: {note}", err=True)
+    for problem in problems:
+        click.echo(problem, err=True)
+    if problems:
+        sys.exit(1)
+    click.echo(dump(rendered), nl=False)
+
+
+def _read(files: tuple[Path, ...]) -> tuple[list[tuple[Path, Ours]], list[str]]:
+    """The resources in files, each with its file, and what is wrong with others."""
+    resources: list[tuple[Path, Ours]] = []
+    problems: list[str] = []
     for file, body in _documents(files):
         if _is_foreign(body):
             name = (body.get("metadata") or {}).get("name")
             click.echo(f"{file}: {body['kind']} {name} is not of the operator's kinds: left out", err=True)
             continue
         try:
-            server = VLLMServer.parse(body, strict=True)
-            observed = Observed(server=server, children={}, claim=None, pods=())
-            first = desired(observed, settings.defaults).manifests
-            then = desired(observed, settings.defaults, Cached(commit, names.HUB)).manifests
-            rendered += [*(m for m in first if m["kind"] in PREFETCH_KINDS), *then]
+            resources.append((file, CLASSES.get(str(body.get("kind")), VLLMServer).parse(body, strict=True)))
         except InvalidObjectError as error:
-            failed = True
-            for problem in error.problems:
-                click.echo(f"{file}: {problem}", err=True)
-        except StalledError as error:
-            failed = True
-            click.echo(f"{file}: {error.message}", err=True)
-    if failed:
-        sys.exit(1)
-    click.echo(dump(rendered), nl=False)
+            problems += [f"{file}: {problem}" for problem in error.problems]
+    return resources, problems
 
 
 def _is_foreign(body: dict[str, Any]) -> bool:
@@ -107,7 +119,7 @@ def _is_foreign(body: dict[str, Any]) -> bool:
     version, kind = body.get("apiVersion"), body.get("kind")
     if not (isinstance(version, str) and isinstance(kind, str)):
         return False
-    return kind != KIND and not version.startswith(f"{GROUP}/")
+    return kind not in CLASSES and not version.startswith(f"{GROUP}/")
 
 
 def _documents(files: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -126,3 +126,65 @@ def test_a_failed_pod_makes_no_container_any_more() -> None:
 
 def test_a_reason_alone_is_no_failure() -> None:
     assert pod(body({"running": {"startedAt": STARTED}}, phase="Running", reason="NodeLost")).failure == ""
+
+
+def begun(
+    *first: dict[str, Any], state: dict[str, Any] | None = None, labels: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """A pod with containers that come before vLLM."""
+    found = body(state or waiting("PodInitializing"), initContainerStatuses=list(first))
+    found["metadata"]["labels"] |= labels or {}
+    return found
+
+
+def verify(state: dict[str, Any], last: dict[str, Any] | None = None, name: str = "verify") -> dict[str, Any]:
+    return {"name": name, "state": state, "lastState": last or {}, "ready": False}
+
+
+RUNNING = {"running": {"startedAt": STARTED}}
+DONE = terminated(0, "Completed")
+
+
+def test_a_container_before_ours_that_fails_is_the_one_that_is_told_of() -> None:
+    report = '{"reason": "ArtifactsChanged", "message": "m"}'
+    failed = terminated(78, "Error", message=report)
+    for again in (verify(failed), verify(waiting("CrashLoopBackOff"), failed), verify(RUNNING, failed)):
+        found = pod(begun(again))
+        assert (found.container, found.exit_code, found.last_words) == ("verify", 78, report)
+        assert found.creating_since == ""
+
+
+def test_a_container_before_ours_that_waits_or_runs() -> None:
+    found = pod(begun(verify(waiting("ImagePullBackOff", "no such image"))))
+    assert (found.container, found.waiting, found.waiting_message) == (
+        "verify",
+        "ImagePullBackOff",
+        "no such image",
+    )
+    found = pod(begun(verify(RUNNING)))
+    assert (found.container, found.started_at, found.creating_since) == ("verify", STARTED, "")
+    # Nothing is made yet: volumes are waited for, and Events tell of these.
+    found = pod(begun(verify(waiting("PodInitializing"))))
+    assert (found.container, found.creating_since) == ("verify", SCHEDULED)
+
+
+def test_once_it_has_ended_well_ours_is_told_of() -> None:
+    assert pod(begun(verify(DONE))).container == "vllm"
+    assert pod(begun(verify(DONE), state=waiting("ErrImagePull"))).waiting == "ErrImagePull"
+    crashed = body(terminated(1, "Error"), initContainerStatuses=[verify(DONE)])
+    assert (pod(crashed).container, pod(crashed).exit_code) == ("vllm", 1)
+
+
+def test_containers_of_others_are_told_of_only_in_trouble() -> None:
+    mesh = verify(waiting("ErrImagePull", "no"), name="mesh")
+    assert (pod(begun(mesh)).container, pod(begun(mesh)).waiting) == ("mesh", "ErrImagePull")
+    # One that goes on beside ours has started; ours is what a start depends on.
+    assert pod(begun(verify(RUNNING, name="mesh"))).container == "vllm"
+    assert pod(begun(verify(RUNNING, name="mesh"), verify(RUNNING))).container == "verify"
+    assert pod(begun(mesh, state=RUNNING)).container == "vllm"
+
+
+def test_pods_of_jobs_have_none_of_ours() -> None:
+    labels = {"batch.kubernetes.io/job-name": "j", "app.kubernetes.io/component": "prefetch"}
+    found = begun(verify(terminated(1, "Error"), name="mesh"), labels=labels)
+    assert (pod(found).container, pod(found).exit_code) == ("prefetch", None)

@@ -177,3 +177,11 @@ def test_the_current_record_never_goes() -> None:
 def test_records_are_in_the_order_of_their_revisions() -> None:
     seen = observed(server(), record("c", 3), record("a", 1), record("b", 2), claim=claim(), pods=[pod()])
     assert [found.revision for found in seen.records] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("spoiled", [None, {}, {"name": "q"}, {"name": "q", "sha256": 1}])
+def test_a_record_that_somebody_has_spoiled_serves_with_no_quantization(spoiled: Any) -> None:
+    made = desired(observed(), DEFAULT)
+    manifest = kinds(made.manifests)["ControllerRevision"]
+    manifest["data"]["inputs"]["quantization"] = spoiled
+    assert record_of(manifest).quantization is None

@@ -28,17 +28,20 @@ from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
 
-def aim(observed: ObservedQuantization, defaults: Defaults) -> QuantizationTarget:
+def aim(
+    observed: ObservedQuantization, defaults: Defaults, staged: Staged | None = None
+) -> QuantizationTarget:
     """What is aimed at for a quantization.
 
-    Raises StalledError (InvalidForEngine, CacheNotShareable).
+    `staged` stands for what the prefetch has yet to find. Raises StalledError (InvalidForEngine,
+    CacheNotShareable).
     """
     quantization = observed.quantization
     claims.check(observed.claim, "spec.cache.claimName")
     image = _image(observed, defaults)
     family, version = image.engine.split()
     profile.find(family, version, "gaudi")
-    staged = _staged(observed, image)
+    staged = _staged(observed, image) or staged
     fingerprint = recipe.fingerprint(quantization.spec, image, staged) if staged else None
     result = _result(observed, fingerprint) if fingerprint else None
     job = None
@@ -49,12 +52,15 @@ def aim(observed: ObservedQuantization, defaults: Defaults) -> QuantizationTarge
     return QuantizationTarget(image.image, image.engine, job, fingerprint, staged, result)
 
 
-def desired(observed: ObservedQuantization, defaults: Defaults) -> Desired[QuantizationTarget]:
+def desired(
+    observed: ObservedQuantization, defaults: Defaults, staged: Staged | None = None
+) -> Desired[QuantizationTarget]:
     """Everything that should be for a quantization, in the order in which it is to be applied.
 
-    Raises StalledError (InvalidForEngine, CacheNotShareable).
+    `staged` stands for what the prefetch has yet to find. Raises StalledError (InvalidForEngine,
+    CacheNotShareable).
     """
-    quantization, target = observed.quantization, aim(observed, defaults)
+    quantization, target = observed.quantization, aim(observed, defaults, staged)
     manifests = [*_service_account(quantization), *_record(observed, target)]
     if target.job is not None:
         if target.staged is None or target.fingerprint is None:
