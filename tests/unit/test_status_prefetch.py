@@ -110,7 +110,7 @@ def test_a_report_that_cannot_be_read_is_shown_and_named() -> None:
     over = run(exit_code=0, last_words="Killed by a sidecar", ready=False, started_at="")
     verdict = judged(seen(over, job_=job(NAME, succeeded=True)))
     assert (verdict.reason, verdict.stalled) == (Reason.PREFETCH_FAILED, True)
-    assert "cannot be read: Killed by a sidecar" in verdict.message
+    assert "is not what was asked for: Killed by a sidecar" in verdict.message
     assert RETRY in verdict.message
     assert not judged(seen(over)).stalled, "the Job controller has the word on whether the Job has ended"
 
@@ -156,7 +156,7 @@ def test_a_node_without_room_beside_the_server_is_told_with_the_way_out() -> Non
 
 def test_an_evicted_prefetch_goes_on_and_asks_for_no_resources() -> None:
     verdict = judged(seen(pending(failure="Evicted: The node was low on resource: memory.")))
-    assert "goes on in another pod where this one stopped" in verdict.message
+    assert "The prefetch goes on in another pod" in verdict.message
     assert "spec.resources" not in verdict.message
 
 

@@ -109,7 +109,7 @@ class Dataset(Model):
     url: DatasetUrl | None = None
     """A file on a web server."""
     hugging_face: HubDataset | None = None
-    """A dataset of a Hugging Face hub; as many of its first rows are taken as `sampleLimit` says, or 512."""
+    """A dataset of a Hugging Face hub, which is converted to a `.pkl`."""
 
 
 class Existing(Model):
@@ -240,7 +240,8 @@ class FP8QuantizationSpec(PodFields):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     """Samples that are measured at once."""
     sample_limit: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
-    """Samples that are measured, chosen by a fixed seed. Unset: all of the dataset."""
+    """Samples that are measured, chosen by a fixed seed. Unset: all of a `.pkl`, and the first 512 rows of
+    what is converted to one."""
     unify_to: Annotated[int, Field(ge=1, le=4)] | None = None
     """Put the measurements together for servers of a smaller tensorParallelSize."""
     expert_parallel: bool = False

@@ -57,8 +57,8 @@ class User:
     """Whether its pods hold that claim on a node, or are about to."""
     cards: int
     """Cards that its pods have, or wait for."""
-    waits: bool
-    """Whether it has no pods until the quantization is ready (`whilePending: Wait`)."""
+    fp8: bool
+    """Whether its pods serve in FP8 already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

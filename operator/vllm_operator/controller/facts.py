@@ -165,8 +165,13 @@ def _job(body: Body) -> dict[str, Any]:
         "succeeded": conditions.get("Complete", {}).get("status") == "True",
         "failed": f"{failed['reason']}: {failed['message']}" if failed.get("status") == "True" else "",
         "beside": any(_finds_servers(term.get("labelSelector") or {}) for term in terms),
-        "retry": int((body["metadata"].get("annotations") or {}).get(names.RETRY, "0")),
+        "retry": _number((body["metadata"].get("annotations") or {}).get(names.RETRY, "")),
     }
+
+
+def _number(text: str) -> int:
+    """A number of ours that stands where anybody may write."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text, re.ASCII) else 0
 
 
 def _finds_servers(selector: Body) -> bool:

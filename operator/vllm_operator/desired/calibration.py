@@ -21,7 +21,7 @@ from vllm_operator.api.quantized import (
     User,
 )
 from vllm_operator.api.seen import Child, JobFacts, Manifest, PodFacts
-from vllm_operator.desired import claims, devices, jobs, names, profile, recipe
+from vllm_operator.desired import claims, devices, jobs, names, profile, recipe, records
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.manifests import Desired
 from vllm_operator.desired.metadata import metadata
@@ -217,10 +217,11 @@ def user(observed: Observed) -> User:
     """What a quantization knows of a server that names it."""
     spec, deployment = observed.server.spec, observed.deployment
     replicas = deployment.replicas if deployment else 0
+    running = records.running(observed)
     return User(
         name=observed.server.name,
         claim=names.claim(observed.server),
         held=observed.held,
         cards=devices.cards(spec) * replicas,
-        waits=spec.fp8 is not None and spec.fp8.while_pending == "Wait",
+        fp8=running is not None and running.fp8,
     )

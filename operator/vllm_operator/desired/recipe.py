@@ -8,6 +8,7 @@ from typing import Any
 from vllm_operator.api.calibration import Calibrated, read_report
 from vllm_operator.api.fp8quantization import Dataset, FP8QuantizationSpec
 from vllm_operator.api.observed import Artifacts
+from vllm_operator.api.parts import Resources
 from vllm_operator.api.prefetch import Prefetched
 from vllm_operator.api.prefetch import read_report as read_prefetch
 from vllm_operator.api.quantized import ObservedQuantization, Result, Staged
@@ -143,19 +144,28 @@ def prefetch(observed: ObservedQuantization, defaults: Defaults) -> jobs.Work:
     model = [spec.model.name]
     if spec.model.revision is not None:
         model += ["--revision", spec.model.revision]
-    mounts = [{"name": "dataset", "mountPath": DATASET, "readOnly": True}] if volumes else []
+    if spec.dataset is not None and spec.sample_limit is not None:
+        words = [*words, "--sample-limit", str(spec.sample_limit)]
+    mounts = [{"name": names.DATASET_VOLUME, "mountPath": DATASET, "readOnly": True}] if volumes else []
     return jobs.Work(
         component=names.PREFETCH,
         program="prefetch",
         arguments=[*model, "--trust-remote-code", *words],
         environment=engine.prefetch_environment(spec),
-        resources=jobs.of_a_download(observed, spec.resources),
+        resources=_of_download(observed),
         placement=jobs.without_cards(_placement(observed, defaults), defaults, gaudi=True),
         retries=jobs.RETRIES,
         volumes=volumes,
         mounts=mounts,
         annotations={names.RETRY: str(spec.retry)},
     )
+
+
+def _of_download(observed: ObservedQuantization) -> dict[str, dict[str, str]]:
+    """Resources of the prefetch: where a server's own binds the volume, that asks for the room."""
+    claim = names.claim(observed.quantization)
+    shared = any(user.claim == claim for user in observed.users)
+    return jobs.of_a_download(observed, Resources() if shared else observed.quantization.spec.resources)
 
 
 def _dataset(spec: FP8QuantizationSpec) -> tuple[list[str], list[Json]]:
@@ -173,15 +183,14 @@ def _dataset(spec: FP8QuantizationSpec) -> tuple[list[str], list[Json]]:
         return _file("dataset.pkl", {"secret": {"secretName": given.secret.name, "items": items}})
     if given.url is not None:
         return ["--dataset-url", given.url.url, "--dataset-sha256", given.url.sha256], []
-    limit = ["--sample-limit", str(spec.sample_limit)] if spec.sample_limit else []
     if given.hugging_face is not None:
         named = given.hugging_face
-        return ["--dataset-name", named.name, "--dataset-split", named.split, *limit], []
+        return ["--dataset-name", named.name, "--dataset-split", named.split], []
     return [word for task in spec.tasks or () for word in ("--task", task)], []
 
 
 def _file(path: str, source: Json) -> tuple[list[str], list[Json]]:
-    return ["--dataset-file", f"{DATASET}/{path}"], [{"name": "dataset", **source}]
+    return ["--dataset-file", f"{DATASET}/{path}"], [{"name": names.DATASET_VOLUME, **source}]
 
 
 def calibration(

@@ -17,6 +17,15 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"
 """How the Job controller calls an end by `activeDeadlineSeconds` (k8s.io/api v0.36.3, batch/v1,
 JobReasonDeadlineExceeded)."""
 
+OF_THE_SPEC = frozenset(
+    {
+        *(Reason.CALIBRATION_TOOL_MISSING, Reason.DATASET_INVALID, Reason.DATASET_NOT_FOUND),
+        *(Reason.GENERATION_MISMATCH, Reason.MODEL_NOT_FOUND, Reason.OUT_OF_DEVICE_MEMORY),
+        *(Reason.OUT_OF_MEMORY, Reason.DEADLINE_EXCEEDED, Reason.UNIFY_FAILED),
+    }
+)
+"""Reasons for which another try of the same recipe may well fail the same way."""
+
 
 def job_of(view: View) -> JobFacts | None:
     """The Job that is waited for, if there is one."""
@@ -40,9 +49,18 @@ def _last_try(view: View) -> tuple[Reason, str] | None:
     if isinstance(said, PrefetchFailure | CalibrationFailure):
         return said.reason, said.message
     if last.end_reason == pods.OOM_KILLED:
-        return Reason.OUT_OF_MEMORY, f"The container of pod {last.name} used more memory than it may"
+        return Reason.OUT_OF_MEMORY, _out_of_memory(view, last.name)
     words = last.last_words.strip() or "no last words"
     return reason, f"The {last.container} ended with exit code {last.exit_code}: {words}"
+
+
+def _out_of_memory(view: View, pod: str) -> str:
+    limit = (view.resource.spec.resources.limits or {}).get("memory")
+    of = f"its limit of {limit}" if limit else "what the node has"
+    return (
+        f"The container of pod {pod} used more memory than {of}. Raise spec.resources.limits.memory: the "
+        "weights pass through it"
+    )
 
 
 def _again(view: View, job: str) -> str:
@@ -64,8 +82,12 @@ def failed(view: View) -> Verdict | None:
     reason, message = _last_try(view) or (Reason.PREFETCH_FAILED, job.failed)
     if job.failed.startswith(DEADLINE_EXCEEDED):
         reason, message = Reason.DEADLINE_EXCEEDED, job.failed
-    again = _again(view, job.name)
-    return Verdict(False, reason, f"{message.rstrip('.')}. Then let it be tried again: {again}", stalled=True)
+    words = f"{message.rstrip('.')}. Then let it be tried again: {_again(view, job.name)}"
+    if isinstance(view.observed, ObservedQuantization) and reason in OF_THE_SPEC:
+        # Its spec cannot change.
+        anew = view.kubectl(f"delete fp8q {view.resource.name}")
+        words = f"{words}; or, where the spec is to blame, {anew}, and apply it corrected"
+    return Verdict(False, reason, words, stalled=True)
 
 
 def refused(view: View) -> Verdict | None:

@@ -41,6 +41,9 @@ _NOT_FOUND = (
 """The kubelet's words (k8s.io/kubernetes v1.36.3, pkg/kubelet/kubelet_pods.go, makeEnvironmentVariables).
 What only could not be read in time is told in others, and passes by itself."""
 
+_NO_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found')
+"""The scheduler's words (k8s.io/kubernetes v1.36.3, pkg/scheduler/framework/plugins/volumebinding)."""
+
 
 def cache_unbound(view: View) -> Verdict | None:
     """The pod waits for its claim, and the claim has no volume."""
@@ -48,7 +51,10 @@ def cache_unbound(view: View) -> Verdict | None:
     pod = view.first(lambda pod: "persistentvolume" in pod.unschedulable.lower().replace(" ", ""))
     if pod is None or (claim is not None and claim.phase == "Bound"):
         return None
-    if claim is None:
+    missing = _NO_CLAIM.search(pod.unschedulable)
+    if missing is not None and missing["name"] != name:
+        message = f"Claim {missing['name']} of spec.dataset.persistentVolumeClaim does not exist: create it"
+    elif claim is None:
         message = f"Claim {name} does not exist: create it, or name another in spec.cache.claimName"
     else:
         given = view.resource.spec.cache.claim_name is not None
@@ -167,6 +173,8 @@ def mount_failed(view: View) -> Verdict | None:
         remedy = (
             f"Make what spec.model.chatTemplate names ({make[:-1]} | {apply[1:]}), or name another ConfigMap"
         )
+    elif f'"{names.DATASET_VOLUME}"' in words:
+        remedy = f"Make what spec.dataset names. See {describe}"
     else:
         remedy = f"Mend claim {names.claim(view.resource)} or its volume. See {describe}"
     return Verdict(False, Reason.MOUNT_FAILED, f"{sentence(words)} {remedy}")
@@ -217,10 +225,7 @@ def evicted(view: View) -> Verdict | None:
         "Ask for what the pod needs in spec.resources.requests (memory, ephemeral-storage), or free the node."
     )
     if view.job:
-        remedy = (
-            f"The {failed[-1].container} goes on in another pod where this one stopped; free the node if "
-            "that fails too."
-        )
+        remedy = f"The {failed[-1].container} goes on in another pod; free the node if that fails too."
     message = (
         f"Its node has ended pod {failed[-1].name}, or not taken it: {sentence(failed[-1].failure)}{then} "
         f"{remedy} See {view.kubectl(f'describe pod {failed[-1].name}')}"

@@ -6,7 +6,7 @@ from typing import Any
 from vllm_operator.api.calibration import STEPS
 from vllm_operator.api.gaudi import CARD
 from vllm_operator.api.observed import QuantizationState
-from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget
+from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget, User
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.status import ArtifactsStatus, CalibrationProgress, FP8QuantizationStatus
 from vllm_operator.desired import names
@@ -32,23 +32,32 @@ def no_cards(view: View) -> Verdict | None:
         return None
     words = pods.sentence(pod.unschedulable)
     asked = observed.quantization.spec.tensor_parallel_size
+    needs = f"{words} The calibration needs {asked} free cards on one node"
     with_cards = [user for user in observed.users if user.cards]
     if not with_cards:
-        message = (
-            f"{words} The calibration needs {asked} free cards on one node: free cards, or add nodes. Who "
-            "has them: `kubectl get pods -A -o wide`"
-        )
+        message = f"{needs}: free cards, or add nodes. Who has them: `kubectl get pods -A -o wide`"
         return Verdict(False, Reason.WAITING_FOR_ACCELERATORS, message)
     listed = ", ".join(f"{user.name} ({user.cards})" for user in with_cards)
-    wait = view.kubectl(
-        f'patch vllm {with_cards[0].name} --type=merge -p \'{{"spec":{{"fp8":{{"whilePending":"Wait"}}}}}}\''
-    )
+    job = jobs.job_of(view)
+    beside = job is not None and job.beside
+    other = "give a claim that is ReadWriteMany and a" if beside else "add a"
+    stop = _stop(view, with_cards[0])
     message = (
-        f"{words} The calibration needs {asked} free cards on one node, and servers that wait for it have "
-        f"cards: {listed}. Nothing is taken from a server that serves. Either stop it until the calibration "
-        f"is done, by spec.fp8.whilePending: Wait ({wait}), or add a node with free cards"
+        f"{needs}, and servers that name this quantization have cards: {listed}. Nothing is taken "
+        f"from a server that serves. Either stop one until the calibration is done ({stop}), or {other} "
+        "node with free cards"
     )
     return Verdict(False, Reason.WAITING_FOR_ACCELERATORS, message)
+
+
+def _stop(view: View, user: User) -> str:
+    """The line that stops a server for as long as the calibration takes."""
+    if user.fp8:  # a revision that serves in FP8 goes on, whatever it waits for
+        return view.kubectl(f"scale vllm/{user.name} --replicas=0")
+    line = view.kubectl(
+        f'patch vllm {user.name} --type=merge -p \'{{"spec":{{"fp8":{{"whilePending":"Wait"}}}}}}\''
+    )
+    return f"by spec.fp8.whilePending: Wait: {line}"
 
 
 def no_room_beside(view: View) -> Verdict | None:
@@ -65,7 +74,7 @@ def no_room_beside(view: View) -> Verdict | None:
 
 def working(view: View) -> Verdict:
     """A Job runs: what is left to say when nothing keeps it from its end."""
-    _, target = _of(view)
+    observed, target = _of(view)
     pod = view.first(lambda pod: pod.started_at)
     since = f" since {pod.started_at}" if pod else ""
     logs = view.kubectl(f"logs -f job/{view.job}")
@@ -73,7 +82,9 @@ def working(view: View) -> Verdict:
     if target.staged is None:
         message = f"Job {view.job} brings model and dataset into claim {claim}{since}. See {logs}"
         return Verdict(False, Reason.PREFETCHING, message)
-    message = f"Job {view.job} measures the model{since}. See {logs}"
+    existing = observed.quantization.spec.existing
+    does = f"checks the files in {existing.path}" if existing else "measures the model"
+    message = f"Job {view.job} {does}{since}. See {logs}" if pod else f"Job {view.job} waits for its pod"
     return Verdict(False, Reason.CALIBRATING, message)
 
 
@@ -84,7 +95,7 @@ def readiness(view: View) -> Verdict:
         return jobs.trouble(view, [no_cards, no_room_beside]) or working(view)
     found = target.result
     message = (
-        f"Measured on {found.artifacts.generation} for tensorParallelSize {found.world_size}: "
+        f"For {found.artifacts.generation} and tensorParallelSize {found.world_size}: "
         f"{found.artifacts.quant_config}{_caveat(view)}"
     )
     return Verdict(True, Reason.CALIBRATED, message)
