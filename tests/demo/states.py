@@ -66,7 +66,7 @@ class States:
 
     def _watch(self) -> None:
         try:
-            for _, server in self._api.watch("VLLMServer", self._namespace, seconds=300):
+            for _, server in self._api.watch("VLLMServer", self._namespace, seconds=600):
                 if self._ended.is_set():
                     return
                 state = state_of(server)

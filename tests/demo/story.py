@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.demo.cpu import OnCpus
+from tests.demo.fp8 import Calibrated
 from tests.demo.gaudi import Llama, NeuralChat
 from tests.demo.screen import Screen
 from tests.demo.states import States
@@ -10,7 +11,7 @@ from tests.harness.api import Api
 
 
 class Story:
-    """Tells of three servers on one cluster."""
+    """Tells of three servers, and of a quantization, on one cluster."""
 
     def __init__(self, api: Api, screen: Screen, states: States, write_log: Callable[..., None]):
         """Tell it with kubectl on the screen, and check it by the client and the watch.
@@ -20,6 +21,7 @@ class Story:
         self._cpu = OnCpus(api, screen, states, "chat")
         self._gaudi = NeuralChat(api, screen, states, "neural-chat")
         self._llama = Llama(api, screen, states, "llama-70b")
+        self._fp8 = Calibrated(api, screen, states, "llama-70b")
         self._screen = screen
         self._write_log = write_log
 
@@ -40,3 +42,7 @@ class Story:
         self._screen.heading("The card of the Gaudi server is given to the one that waits")
         self._gaudi.stop()
         self._llama.served()
+        self._fp8.apply(self._write_log)
+        self._fp8.followed(self._write_log)
+        self._fp8.promoted()
+        self._fp8.kept()
