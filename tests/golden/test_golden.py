@@ -26,7 +26,7 @@ def render(file: Path) -> str:
         if child["kind"] == "ConfigMap":
             assert child["data"] == {name: (PROGRAM / name).read_text() for name in child["data"]}
             child["data"] = {name: f"(podscripts/{name})" for name in sorted(child["data"])}
-        if child["kind"] == "ControllerRevision" and "renderer" in child["data"]:
+        if "template" in child.get("data", {}):
             # Which code has rendered it changes with every edit of that, whatever it renders.
             assert child["data"]["renderer"] == renderer()
             child["data"]["renderer"] = "(renderer)"

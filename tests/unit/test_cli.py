@@ -2,6 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,6 +72,97 @@ def test_objects_of_other_kinds_are_left_out_with_a_note(tmp_path: Path) -> None
     result = cli("render", written(tmp_path, other + "---" + GOOD.replace("NAME", "a")))
     assert (result.exit_code, names(result)) == (0, ["Deployment a"])
     assert result.stderr == f"{tmp_path}/a.yaml: ConfigMap b is not of the operator's kinds: left out\n"
+
+
+QUANTIZATION = """
+apiVersion: vllm-operator.dev/v1alpha1
+kind: FP8Quantization
+metadata: {name: q}
+spec:
+  model: {name: org/Model, trustRemoteCode: true}
+  cache: {claimName: weights}
+  dataset: {url: {url: "https://example.com/a.pkl", sha256: SHA}}
+"""
+IN_FP8 = """
+apiVersion: vllm-operator.dev/v1alpha1
+kind: VLLMServer
+metadata: {name: a}
+spec:
+  model: {name: org/Model}
+  device: gaudi
+  cache: {claimName: weights}
+  fp8: {quantizationRef: {name: q}}
+"""
+SHA = "ab" * 32
+
+
+def shown(result: Result, kind: str) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.stderr
+    return [each for each in yaml.safe_load_all(result.stdout) if each["kind"] == kind]
+
+
+def arguments(job: dict[str, Any]) -> list[str]:
+    found: list[str] = job["spec"]["template"]["spec"]["containers"][0]["args"]
+    return found
+
+
+def test_a_quantization_is_shown_with_both_its_jobs(tmp_path: Path) -> None:
+    result = cli("render", written(tmp_path, QUANTIZATION.replace("SHA", SHA)), "--commit", "c" * 40)
+    fetching, measuring = shown(result, "Job")
+    assert SHA in arguments(fetching)
+    assert f"/data/hub/models--org--Model/snapshots/{'c' * 40}" in arguments(measuring)
+    assert f"/data/datasets/{SHA}.pkl" in arguments(measuring)
+    assert len(shown(result, "ConfigMap")) == 2
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize("first", ["server", "quantization"])
+def test_a_server_is_shown_with_what_its_quantization_brings(tmp_path: Path, first: str) -> None:
+    """Whatever stands first: an apply takes them in any order."""
+    documents = [IN_FP8, QUANTIZATION.replace("SHA", SHA)]
+    text = "---".join(documents if first == "server" else reversed(documents))
+    result = cli("render", written(tmp_path, text))
+    (deployment,) = shown(result, "Deployment")
+    (job,) = (job for job in shown(result, "Job") if "--output" in arguments(job))
+    output = arguments(job)[arguments(job).index("--output") + 1]
+    variables = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "QUANT_CONFIG", "value": f"{output}/model/maxabs_quant_g2.json"} in variables
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("what", "by", "says"),
+    [
+        ("name: q", "name: p", "spec.fp8.quantizationRef: there is no FP8Quantization q"),
+        ("name: org/Model, trust", "name: org/Other, trust", "spec.model.name is 'org/Model'"),
+        ("claimName: weights}\n  dataset", "claimName: other}\n  dataset", "spec.cache"),
+    ],
+)
+def test_a_server_whose_quantization_does_not_fit_is_shown_as_it_serves_until_then(
+    tmp_path: Path, what: str, by: str, says: str
+) -> None:
+    text = QUANTIZATION.replace("SHA", SHA)
+    assert what in text
+    result = cli("render", written(tmp_path, IN_FP8 + "---" + text.replace(what, by)))
+    (deployment,) = shown(result, "Deployment")
+    assert "QUANT_CONFIG" not in str(deployment)
+    assert result.stderr.startswith(f"{tmp_path}/a.yaml: a: {says}")
+
+
+def test_a_quantization_of_another_namespace_is_another(tmp_path: Path) -> None:
+    elsewhere = QUANTIZATION.replace("SHA", SHA).replace("name: q", "name: q, namespace: other")
+    assert "namespace default" in cli("render", written(tmp_path, IN_FP8 + "---" + elsewhere)).stderr
+
+
+def test_what_is_wrong_with_a_quantization_is_told_with_its_path(tmp_path: Path) -> None:
+    result = cli("render", written(tmp_path, QUANTIZATION.replace("SHA", "beef")))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{tmp_path}/a.yaml: spec.dataset.url.sha256: " in result.stderr
+    engine = "{family: vllm-gaudi, version: '0.1'}"
+    unknown = QUANTIZATION.replace("SHA", SHA) + f"  engine: {engine}\n  image: own:1\n"
+    result = cli("render", written(tmp_path, unknown))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no profile for vllm-gaudi 0.1" in result.stderr
 
 
 def test_nothing_is_printed_when_one_of_several_is_bad(tmp_path: Path) -> None:

@@ -353,6 +353,22 @@ def test_a_refresh_keeps_the_result_while_the_commit_is_the_same(commit: str, he
     assert in_fp8(then)
 
 
+def test_an_edit_that_fetches_again_makes_no_pods_for_who_waits() -> None:
+    """They would take the cards that the calibration has, or is about to get."""
+    record = kept(after_prefetch({}, None, COMMIT))
+    edited = WAIT | {"prefetch": True, "replicas": 2, "model": {"name": "org/model", "revision": "v2"}}
+    nobody = runs(record, wanted_replicas=0, replicas=0)
+    for state in (RUNS, None, quantization(revision="v2", commit=COMMIT)):
+        waiting = made(edited, state, record, nobody)
+        assert "Job" in kinds(waiting.manifests)
+        assert wanted(waiting)["replicas"] == 0
+    # What serves goes on while there is nothing to wait for but the download.
+    ready = quantization(revision="v2", commit=COMMIT)
+    assert wanted(made(edited, ready, record, runs(record)))["replicas"] == 2
+    assert wanted(made(edited, RUNS, record, runs(record)))["replicas"] == 0
+    assert wanted(made(edited | REF, RUNS, record, runs(record)))["replicas"] == 2
+
+
 def seen(state: QuantizationState | None, spec: dict[str, Any], *children: Child) -> Observed:
     return observed(server(BASE | spec), *children, claim=claim(), quantization=state)
 
@@ -363,6 +379,8 @@ def test_the_basis_has_all_that_decides() -> None:
     assert len({basis(seen(state, REF, record, live)) for state in states}) == len(states)
     other = runs(kept(made({}, None)))
     assert basis(seen(RUNS, REF, record, live)) != basis(seen(RUNS, REF, record, other))
+    stopped = runs(record, wanted_replicas=0)
+    assert basis(seen(RUNS, REF, record, live)) != basis(seen(RUNS, REF, record, stopped))
     assert basis(seen(RUNS, REF, record, live)) == basis(seen(RUNS, REF, record, live))
 
 

@@ -59,7 +59,7 @@ def find(
 ) -> Obstacle | None:
     """The first thing in which a server and a quantization do not fit, as far as both are known."""
     # Of a quantization that cannot be read nothing is known.
-    if state is None or not state.model:
+    if state is None or not (state.model or state.result):
         return None
     pair = _Pair(server, state, image, commit, fetched_later)
     found = ((reason, check(pair)) for reason, check in CHECKS)

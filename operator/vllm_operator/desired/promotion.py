@@ -49,7 +49,18 @@ def basis(observed: Observed) -> Hashable:
     fp8, deployment = observed.server.spec.fp8, observed.deployment
     if fp8 is None or fp8.quantization_ref is None:
         return None
-    return observed.quantization, deployment.record if deployment else None
+    return observed.quantization, (deployment.record, deployment.wanted_replicas > 0) if deployment else None
+
+
+def empties(observed: Observed, quantizing: Quantizing | None) -> bool:
+    """Whether there are to be no pods until the quantization is ready, whoever has set another number."""
+    fp8, deployment = observed.server.spec.fp8, observed.deployment
+    if fp8 is None or quantizing is None or not quantizing.waits or quantizing.held:
+        return False
+    if quantizing.precision == "bf16":
+        return True
+    # Ready, and the cache is not filled yet: pods that there are serve on, and none are made that would go.
+    return fp8.while_pending == "Wait" and deployment is not None and not deployment.wanted_replicas
 
 
 def _usable(used: Quantization, defaults: Defaults, *, unknown: bool) -> Quantizing:

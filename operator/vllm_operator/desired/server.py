@@ -57,8 +57,8 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)
     if recorded is None:
         manifests.append(_record(observed, inputs, template))
-    waits = quantizing is not None and quantizing.waits
-    manifests += [_service(server), *_pods(observed, template, none=waits)]
+    none = promotion.empties(observed, quantizing)
+    manifests += [_service(server), *_pods(observed, template, none=none)]
     stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
     return Desired(replace(target, refresh_available=stale), tuple(manifests))
 
@@ -73,7 +73,8 @@ def _prefetching(
     manifests = [*_service_account(server), *_claim(observed), _service(server)]
     running = records.running(observed)
     if running is not None:
-        manifests += _pods(observed, records.unpack(running.content))
+        none = promotion.empties(observed, quantizing)
+        manifests += _pods(observed, records.unpack(running.content), none=none)
     # Last: what refuses the Job must not keep what serves from being scaled.
     manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
     return Desired(Target("", inputs.image.image, False, wanted, quantizing), tuple(manifests))

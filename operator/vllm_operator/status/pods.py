@@ -182,7 +182,7 @@ def mount_failed(view: View) -> Verdict | None:
 
 def out_of_memory(view: View) -> Verdict | None:
     """A container was ended because of its memory, and is not ready again."""
-    pod = view.first(lambda p: p.end_reason == OOM_KILLED and not p.ready and p.container != names.VERIFY)
+    pod = view.first(lambda p: p.end_reason == OOM_KILLED and not p.ready and p.container == names.CONTAINER)
     if pod is None:
         return None
     limit = (view.resource.spec.resources.limits or {}).get("memory")
