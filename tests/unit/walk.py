@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tests.cases.table import ON_GAUDI, Body, Change, changed, schema_path
-from vllm_operator.api.schema import crds
-
-SPEC = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+from tests.cases.full import Body
+from tests.cases.schemas import SPECS
+from tests.cases.table import ON_GAUDI, SERVER, Change, changed, schema_path
 
 WORDS = {
     "spec.engine.version": "0.32.9",
@@ -46,7 +45,7 @@ def leaf_changes() -> list[LeafChange]:
     found: dict[str, LeafChange] = {}
     for before in ({}, ON_GAUDI):
         full: Body = changed(before)
-        for path, schema, value in _leaves(SPEC, full["spec"], "spec"):
+        for path, schema, value in _leaves(SPECS[SERVER], full["spec"], "spec"):
             field = schema_path(path)
             if field not in found:
                 change = RELATED.get(field) or {path: _other(field, schema, value)}
