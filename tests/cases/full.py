@@ -117,8 +117,8 @@ FULL: Body = {
 
 _ALIKE = (
     *("image", "imagePullPolicy", "imagePullSecrets", "extraEnv", "resources", "shmSize", "nodeSelector"),
-    *("tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "serviceAccountName"),
-    *("podLabels", "podAnnotations", "proxy"),
+    *("tolerations", "affinity", "priorityClassName", "serviceAccountName", "podLabels", "podAnnotations"),
+    "proxy",
 )
 """Fields that both kinds have."""
 

@@ -138,14 +138,18 @@ def apart() -> Iterator[Case]:
         yield accept(f"apart: {name}", {**two, **change}, rule=TOGETHER)
 
 
-def placement() -> Iterator[Case]:
+def spreads() -> Iterator[Case]:
     path = "spec.topologySpreadConstraints"
     one = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
     repeated = {path: [one, one | {"topologyKey": "rack"}, one | {"maxSkew": 2}]}
     yield refuse("a spread repeats", repeated, path, covers=[(path, "x-kubernetes-list-type")])
     yield accept("spreads differ", {path: [one, one | {"whenUnsatisfiable": "DoNotSchedule"}]})
+    yield from embedded("topologySpreadConstraints")
+
+
+def placement() -> Iterator[Case]:
     for field in ("priorityClassName", "serviceAccountName"):
         yield from optional(f"spec.{field}")
         yield from object_names(f"spec.{field}")
-    for field in ("tolerations", "affinity", "topologySpreadConstraints"):
+    for field in ("tolerations", "affinity"):
         yield from embedded(field)

@@ -121,8 +121,9 @@ def _hub(here: str) -> Iterator[Case]:
         "$A",
     )
     yield from words(f"{here}.name", longest=512, good=good, bad=bad)
-    good, bad = ("train", "test", "a.b-c_d", "_a"), ("-a", ".a", "a b", "a/b", "a\n", "train[:1]", "$A", "ä")
-    yield from words(f"{here}.split", longest=128, good=good, bad=bad)
+    splits = ("train", "test", "a.b-c_d", "_a")
+    wrong = ("-a", ".a", "a b", "a/b", "a\n", "train[:1]", "$A", "ä")
+    yield from words(f"{here}.split", longest=128, good=splits, bad=wrong)
     yield from required(f"{here}.name")
     yield from optional(f"{here}.split")
 

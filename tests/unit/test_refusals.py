@@ -148,7 +148,7 @@ def test_every_field_of_a_quantization_is_fixed_or_may_change() -> None:
 def test_another_order_of_sets_and_maps_is_read_as_the_same() -> None:
     """An update may turn them round, and what they decide must stay."""
     turned = [case for case in cases(QUANTIZATION) if case.name.endswith(" turned")]
-    assert len(turned) == 4
+    assert len(turned) == 3
     for case in turned:
         assert case.old is not None
         one, other = (

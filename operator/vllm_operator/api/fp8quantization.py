@@ -136,13 +136,13 @@ _FIXED = (
         "gaudi",
     ),
     *("extraEnv", "resources", "shmSize", "backoffLimit", "activeDeadlineSeconds", "nodeSelector"),
-    *("tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "serviceAccountName"),
-    *("podLabels", "podAnnotations", "proxy"),
+    *("tolerations", "affinity", "priorityClassName", "serviceAccountName", "podLabels", "podAnnotations"),
+    "proxy",
 )
 """All other fields; a test compares them with the model."""
 
 
-_IN_ANY_ORDER = ("tasks", "image_pull_secrets", "extra_env", "topology_spread_constraints")
+_IN_ANY_ORDER = ("tasks", "image_pull_secrets", "extra_env")
 """Sets and maps: to the API server another order of them is no change, so it may make no other recipe."""
 
 
