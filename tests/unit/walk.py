@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from tests.cases.full import Body
 from tests.cases.schemas import SPECS
-from tests.cases.table import ON_GAUDI, SERVER, Change, changed, schema_path
+from tests.cases.table import IN_FP8, SERVER, VARIANTS, Change, changed, schema_path
 
 WORDS = {
     "spec.engine.version": "0.32.9",
@@ -28,6 +28,7 @@ RELATED: dict[str, dict[str, Any]] = {
     "spec.extraArgs[]": {"spec.extraArgs.0": "--max-logprobs"},
     "spec.cache.accessModes[]": {"spec.cache.accessModes": ["ReadWriteMany"]},
     "spec.warmup.strategy": {"spec.warmup.strategy": "pad"},
+    "spec.fp8.mode": {"spec.fp8": IN_FP8["spec.fp8"]},
 }
 
 
@@ -41,9 +42,9 @@ class LeafChange(NamedTuple):
 
 
 def leaf_changes() -> list[LeafChange]:
-    """One for each leaf: on CPUs, and on Gaudi for those that only servers there have."""
+    """One for each leaf: on CPUs if a server there has it, else on Gaudi, else in FP8."""
     found: dict[str, LeafChange] = {}
-    for before in ({}, ON_GAUDI):
+    for before in VARIANTS[SERVER]:
         full: Body = changed(before)
         for path, schema, value in _leaves(SPECS[SERVER], full["spec"], "spec"):
             field = schema_path(path)
