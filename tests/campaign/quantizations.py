@@ -121,8 +121,6 @@ def datasets() -> Iterator[Row]:
     yield row({f"{here}.name": "other"}, named, base="huggingFace")
     yield row({f"{here}.split": "test"}, {split: "test"}, base="huggingFace")
     yield row({f"{here}.split": REMOVED}, base="huggingFace")  # it was the default
-    limits = {f"{job}.args.--sample-limit": "9" for job in JOBS}
-    yield row({"sampleLimit": 9}, limits | RECIPE, base="huggingFace")
     yield row({"dataset": REMOVED}, refused="give exactly one of dataset")
 
 
@@ -152,8 +150,10 @@ def measuring() -> Iterator[Row]:
     yield row(one, {tensor: "1", f"{argument}.--unify-to": GONE} | single | RECIPE)
     yield row({"batchSize": 64}, {f"{argument}.--batch-size": "64"} | RECIPE)
     yield row({"batchSize": REMOVED}, {f"{argument}.--batch-size": "32"} | RECIPE)
-    yield row({"sampleLimit": 9}, {f"{argument}.--sample-limit": "9"} | RECIPE)
-    yield row({"sampleLimit": REMOVED}, {f"{argument}.--sample-limit": GONE} | RECIPE)
+    for limit, words in ((9, "9"), (REMOVED, GONE)):
+        yield row({"sampleLimit": limit}, both({"args.--sample-limit": words}) | RECIPE)
+        # Tasks are of a size of their own: only the measuring is limited.
+        yield row({"sampleLimit": limit}, {f"{argument}.--sample-limit": words} | RECIPE, base="tasks")
     yield row({"unifyTo": 1}, {f"{argument}.--unify-to": "1"} | RECIPE)
     yield row({"unifyTo": REMOVED}, refused="expertParallel with tensorParallelSize above 1")
     for no in (False, REMOVED):

@@ -157,3 +157,16 @@ def test_every_optional_leaf_is_taken_away_too() -> None:
         and not any(leaf == node or leaf.startswith((f"{node}.", f"{node}[")) for node in taken)
     }
     assert kept == set()
+
+
+@pytest.mark.parametrize(("tried", "goes"), [(0, True), (1, False), (2, False)])
+def test_a_raised_retry_takes_a_failed_job_away(tried: int, goes: bool) -> None:
+    of = quantization(BASES["plain"])  # its retry is 1
+    failed = "BackoffLimitExceeded: Job has reached the specified backoff limit"
+    known = record(of, {"image": "registry.example/vllm:v1", "engine": "vllm-gaudi 0.26"})
+    target = calibration.aim(observed(of, known), EVERY_NODE)
+    assert target.job is not None
+    for end, taken in ((failed, goes), ("", False)):
+        seen = observed(of, known, job(target.job, failed=end, retry=tried))
+        old = calibration.superfluous(seen, {("Job", target.job)}, target, "2026-01-02T04:00:00Z")
+        assert [child.name for child in old] == ([target.job] if taken else [])

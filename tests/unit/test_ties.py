@@ -109,7 +109,7 @@ def test_nobody_is_woken_that_does_not_exist(world: World) -> None:
         ({"podLabels": {"a": "b"}}, []),
         ({"engineArgs": {"seed": 1}}, []),
         ({"tensorParallelSize": 2}, []),  # no pod has cards yet
-        ({"fp8": {"quantizationRef": {"name": "llama"}, "whilePending": "Wait"}}, [LLAMA]),
+        ({"fp8": {"quantizationRef": {"name": "llama"}, "whilePending": "Wait"}}, []),
         ({"cache": {"claimName": "more"}}, [LLAMA]),
     ],
 )
@@ -230,8 +230,8 @@ def test_what_each_sees_of_the_other(world: World) -> None:
     assert seen.quantization is None
     world.put(LLAMA)
     assert users(world) == [
-        User(name="chat", claim="more", held=False, cards=0, waits=False),
-        User(name="second", claim="weights", held=False, cards=0, waits=False),
+        User(name="chat", claim="more", held=False, cards=0, fp8=False),
+        User(name="second", claim="weights", held=False, cards=0, fp8=False),
     ]
     assert isinstance(seen := world.ties.observe(CHAT), Observed)
     assert seen.quantization is not None
