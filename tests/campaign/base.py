@@ -206,4 +206,10 @@ GAUDI = edited(
 )
 """The same server on Gaudi cards."""
 
-BASES = {"cpu": BASE, "gaudi": GAUDI}
+FP8 = edited(
+    GAUDI,
+    {"pipelineParallelSize": REMOVED, "engineArgs.kvCacheDtype": REMOVED},
+) | {"fp8": {"mode": "Dynamic"}}
+"""The same server in FP8, without a calibration."""
+
+BASES = {"cpu": BASE, "gaudi": GAUDI, "fp8": FP8}

@@ -117,4 +117,9 @@ def nodes() -> Iterator[Row]:
 
 def rows() -> list[Row]:
     """Every row of these types."""
-    return [*affinity(), *tolerations(), *spread(), *nodes()]
+    return [*of_both_kinds(), *spread()]
+
+
+def of_both_kinds() -> list[Row]:
+    """Those that quantizations have too."""
+    return [*affinity(), *tolerations(), *nodes()]

@@ -1,19 +1,19 @@
 """Every leaf of the schema has an effect: where it is told, what it is told, and nothing else."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.campaign import fields, gaudi, placement
+from tests.campaign import fields, fp8, gaudi, placement
 from tests.campaign.lanes import Outcomes, chosen, play_all
+from tests.cases.schemas import places
 from tests.harness.binaries import REPOSITORY
 from tests.harness.operator import Cluster, OperatorProcess
 
-LANES = {"cpu": 3, "gaudi": 1}
-"""Servers that rows of a base share; those on Gaudi take four of sixteen cards each."""
-ALL = [*fields.rows(), *placement.rows(), *gaudi.rows()]
+LANES = {"cpu": 3, "gaudi": 1, "fp8": 1}
+"""Servers that rows of a base share; those on Gaudi take two or four of sixteen cards each."""
+ALL = [*fields.rows(), *placement.rows(), *gaudi.rows(), *fp8.rows()]
 ROWS = {row.name: row for row in ALL}
 
 
@@ -25,23 +25,8 @@ def schema() -> dict[str, Any]:
     return spec
 
 
-def nodes(node: dict[str, Any], path: str, optional: bool) -> Iterator[tuple[str, bool, bool]]:
-    """Every node, whether it is a leaf, and whether it or what holds it may be left out."""
-    below = [
-        (child, f"{path}.{name}", optional or name not in node.get("required", ()))
-        for name, child in node.get("properties", {}).items()
-    ]
-    if "items" in node:
-        below.append((node["items"], f"{path}[]", optional))
-    if "additionalProperties" in node:
-        below.append((node["additionalProperties"], f"{path}.*", True))
-    yield path, not below, optional
-    for child, where, may_go in below:
-        yield from nodes(child, where, may_go)
-
-
-NODES = {path: optional for path, _, optional in nodes(schema(), "spec", False)}
-LEAVES = [path for path, is_leaf, _ in nodes(schema(), "spec", False) if is_leaf]
+NODES = {path: optional for path, _, optional in places(schema())}
+LEAVES = [path for path, is_leaf, _ in places(schema()) if is_leaf]
 
 
 @pytest.mark.parametrize("count", [f"{len(LEAVES)} leaves, {len(ROWS)} rows"])

@@ -112,8 +112,8 @@ def _template(template: Object) -> View:
         | recipes
         | flat("labels", labels)
         | flat("annotations", template["metadata"].get("annotations", {}))
-        | flat("pod", _by_name(pod))
-        | flat("container", _by_name(container))
+        | flat("pod", by_name(pod))
+        | flat("container", by_name(container))
         | flat("env", {each.pop("name"): each for each in environment})
         | _arguments(arguments)
     )
@@ -130,7 +130,7 @@ def _recipes(environment: list[Object]) -> View:
     return {}
 
 
-def _by_name(part: Object) -> Object:
+def by_name(part: Object) -> Object:
     """Some lists as maps, so that a place does not hang on an order that decides nothing."""
     return {
         key: {item[_LISTS_BY_NAME[key]]: item for item in value} if key in _LISTS_BY_NAME else value

@@ -4,18 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.cases.builders import bounds, lists, maps, optional, required, things, words
-from tests.cases.table import FULL, Case
-from vllm_operator.api.schema import crds
-
-Schema = dict[str, Any]
-
-SPEC: Schema = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+from tests.cases.full import FULL
+from tests.cases.schemas import SPECS, Schema
+from tests.cases.table import SERVER, Case
 
 
 def embedded(field: str) -> Iterator[Case]:
-    """All cases of one field of the spec."""
+    """All cases of one field of a spec; it is the same in both kinds."""
     yield from optional(f"spec.{field}")
-    yield from _node(f"spec.{field}", SPEC["properties"][field], FULL["spec"][field])
+    yield from _node(f"spec.{field}", SPECS[SERVER]["properties"][field], FULL["spec"][field])
 
 
 def _node(path: str, schema: Schema, value: Any) -> Iterator[Case]:

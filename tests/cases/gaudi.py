@@ -86,10 +86,11 @@ def gaudi() -> Iterator[Case]:
     """The section `gaudi`."""
     others = {path: value for path, value in ON_GAUDI.items() if path != "spec.gaudi"}
     yield accept("no gaudi on Gaudi", others)
-    yield from beside(ON_GAUDI, _gaudi())
+    yield from beside(ON_GAUDI, section())
 
 
-def _gaudi() -> Iterator[Case]:
+def section() -> Iterator[Case]:
+    """Of whatever has cards."""
     here = "spec.gaudi"
     yield accept("as it is on Gaudi", {})
     yield accept("an empty gaudi", {here: {}})

@@ -19,13 +19,14 @@ from tests.cases.table import REMOVED, Case, accept, refuse
 
 
 def names() -> Iterator[Case]:
-    for name in ("a", "a1", "a-b-2", "a" * 40, "llm", "prefetch", "x-llm-1"):
+    for name in ("a", "a1", "a-b-2", "a" * 40, "llm", "prefetch", "fp8q", "x-llm-1"):
         yield accept(f"name {name}", {"metadata.name": name}, rule=NAMES)
     for name in ("a" * 41, "1a", "0", "a.b", "a-", "-a", "A", "a_b", "ä", ""):
         yield refuse(f"name {name!a}", {"metadata.name": name}, "metadata.name", rule=NAMES)
-    for name in ("x-llm", "x-prefetch"):
+    for name in ("x-fp8q", "x-llm", "x-prefetch"):
         yield refuse(f"name {name}", {"metadata.name": name}, "metadata.name", rule=RESERVED)
-    yield accept("name x-llms", {"metadata.name": "x-llms"}, rule=RESERVED)
+    for name in ("x-llms", "xfp8q", "x-fp8q-1"):
+        yield accept(f"name {name}", {"metadata.name": name}, rule=RESERVED)
 
 
 def model() -> Iterator[Case]:
@@ -115,8 +116,12 @@ def hub() -> Iterator[Case]:
     worst = ("https://hub\n", "https://hub/a b", " https://hub", "https://hub/@", "https://\x00")
     fill = "https://" + "a" * 512
     yield from words(path, longest=512, good=good, bad=(*bad, *worse, *worst), fill=fill)
+    yield from optional(path)
+
+
+def offline() -> Iterator[Case]:
     yield from truths("spec.model.offline")
-    yield from optional(path, "spec.model.offline")
+    yield from optional("spec.model.offline")
 
 
 def chat_template() -> Iterator[Case]:
@@ -142,9 +147,12 @@ def served_names() -> Iterator[Case]:
     yield accept("served names differ by case", {path: ["a", "A"]})
 
 
-def engine() -> Iterator[Case]:
+def device() -> Iterator[Case]:
     yield from choices("spec.device", "cpu")
     yield from choices("spec.engine.family", "vllm")
+
+
+def engine() -> Iterator[Case]:
     good, bad = (
         ("0.32", "0.32.0", "10.0"),
         ("0", "v0.32", "0.32.0.1", "0.32rc1", "0.32\n", "0..32", ".32", "\u0660.\u0663"),

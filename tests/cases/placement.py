@@ -50,11 +50,18 @@ def labels() -> Iterator[Case]:
         yield accept(f"nodes labelled {key}", {"spec.nodeSelector": {key: "a"}})
 
 
-def annotations() -> Iterator[Case]:
+def service_annotations() -> Iterator[Case]:
+    return _annotations("spec.service.annotations")
+
+
+def _annotations(path: str) -> Iterator[Case]:
     good = ("a", "a b", CONTROLS, EMOJI, "a\nb", "{{ a }}", "$(A)", "no", "\x00")
-    for path in ("spec.podAnnotations", "spec.service.annotations"):
-        yield from _keys(path)
-        yield from words(f"{path}.note", longest=4096, good=good, empty=True, fill="\U0001f600")
+    yield from _keys(path)
+    yield from words(f"{path}.note", longest=4096, good=good, empty=True, fill="\U0001f600")
+
+
+def annotations() -> Iterator[Case]:
+    yield from _annotations("spec.podAnnotations")
     free = ("prometheus.io/scrape", "sidecar.istio.io/inject", "kubectl.kubernetes.io/default-container")
     reserved = ("kubectl.kubernetes.io/restartedAt", *PROMISED_KEYS)
     yield from _reserved("spec.podAnnotations", RESERVED_ANNOTATION, free=free, reserved=reserved)
@@ -131,14 +138,18 @@ def apart() -> Iterator[Case]:
         yield accept(f"apart: {name}", {**two, **change}, rule=TOGETHER)
 
 
-def placement() -> Iterator[Case]:
+def spreads() -> Iterator[Case]:
     path = "spec.topologySpreadConstraints"
     one = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
     repeated = {path: [one, one | {"topologyKey": "rack"}, one | {"maxSkew": 2}]}
     yield refuse("a spread repeats", repeated, path, covers=[(path, "x-kubernetes-list-type")])
     yield accept("spreads differ", {path: [one, one | {"whenUnsatisfiable": "DoNotSchedule"}]})
+    yield from embedded("topologySpreadConstraints")
+
+
+def placement() -> Iterator[Case]:
     for field in ("priorityClassName", "serviceAccountName"):
         yield from optional(f"spec.{field}")
         yield from object_names(f"spec.{field}")
-    for field in ("tolerations", "affinity", "topologySpreadConstraints"):
+    for field in ("tolerations", "affinity"):
         yield from embedded(field)

@@ -29,14 +29,14 @@ def write(answers: Mapping[str, str]) -> None:
     FILE.write_text(json.dumps(answers, indent=0, sort_keys=True) + "\n")
 
 
-def answer(name: str, message: str, details: Mapping[str, Any]) -> str:
-    """An answer about the VLLMServer of a name, without its constant beginning and in a stable order.
+def answer(kind: str, name: str, message: str, details: Mapping[str, Any]) -> str:
+    """An answer about the object of a kind and name, without its constant beginning and in a stable order.
 
     The API server walks maps, whose order is random.
     """
     causes = details.get("causes") or ()
     parts = list(dict.fromkeys(f"{cause['field']}: {cause['message']}" for cause in causes))
     listed = f"[{', '.join(parts)}]" if len(parts) > 1 else "".join(parts)
-    if message != f'VLLMServer.vllm-operator.dev "{name}" is invalid: {listed}':
+    if message != f'{kind}.vllm-operator.dev "{name}" is invalid: {listed}':
         return message
     return "; ".join(sorted(_SHORT_NOTE if part == _NOTE else part for part in parts))

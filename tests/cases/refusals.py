@@ -1,10 +1,12 @@
-"""Every enum, bound, pattern, list limit and rule of VLLMServer, each with what fits and what does not.
+"""Every enum, bound, pattern, list limit and rule of our kinds, each with what fits and what does not.
 
 One table, two judges: tests/unit asks the models, tests/cluster a real API server.
 """
 
 from collections.abc import Iterator
 
+from tests.cases import gaudi as cards
+from tests.cases import quantization
 from tests.cases.builders import (
     beside,
     bounds,
@@ -17,9 +19,21 @@ from tests.cases.builders import (
     words,
 )
 from tests.cases.container import cpu, extra_args, extra_env, resources
+from tests.cases.fixed import updates
+from tests.cases.fp8 import fp8
 from tests.cases.gaudi import devices, gaudi, warmup
-from tests.cases.model import chat_template, engine, engine_args, hub, model, names, served_names
-from tests.cases.placement import annotations, apart, labels, placement, proxy
+from tests.cases.model import (
+    chat_template,
+    device,
+    engine,
+    engine_args,
+    hub,
+    model,
+    names,
+    offline,
+    served_names,
+)
+from tests.cases.placement import annotations, apart, labels, placement, proxy, service_annotations, spreads
 from tests.cases.rules import (
     CONTROLS,
     DEADLINE,
@@ -32,7 +46,16 @@ from tests.cases.rules import (
     SIZE,
     object_names,
 )
-from tests.cases.table import REMOVED, Case, Change, accept, refuse, table
+from tests.cases.table import (
+    REMOVED,
+    WITH_EXISTING,
+    Case,
+    Change,
+    accept,
+    of_quantizations,
+    refuse,
+    table,
+)
 
 
 def cache() -> Iterator[Case]:
@@ -211,8 +234,16 @@ def transitions() -> Iterator[Case]:
 
 
 REFUSALS = table(
-    names(), model(), served_names(), engine(), engine_args(), extra_args(), extra_env(), cpu(), cache(),
-    resources(), small(), rollout(), hub(), chat_template(), labels(), annotations(),
-    placement(), apart(), proxy(), shape(), transitions(), devices(), gaudi(), warmup(),
+    names(), model(), served_names(), device(), engine(), engine_args(), extra_args(), extra_env(), cpu(),
+    cache(), resources(), small(), rollout(), hub(), offline(), chat_template(), labels(), annotations(),
+    service_annotations(), placement(), spreads(), apart(), proxy(), shape(), transitions(), devices(),
+    gaudi(), warmup(), fp8(),
+    of_quantizations(
+        # With artefacts, no code of the model's is run, and so none need be trusted.
+        names(), beside(WITH_EXISTING, model()), engine(), extra_env(), resources(), hub(), labels(),
+        annotations(), placement(), proxy(), cards.section(), quantization.datasets(), quantization.inputs(),
+        quantization.ranks(), quantization.family(), quantization.numbers(), quantization.parts(),
+        quantization.cache(), updates(),
+    ),
 )  # fmt: skip
 """Every case by its name."""

@@ -1,12 +1,15 @@
-"""How a case of the table is written: a change to a full, valid VLLMServer, and the verdict on it."""
+"""How a case of the table is written: a change to a full, valid object, and the verdict on it."""
 
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-Body = dict[str, Any]
+from tests.cases.full import FULLS, Body
+
+SERVER, QUANTIZATION = "VLLMServer", "FP8Quantization"
+
 Change = Mapping[str, Any]
 """Dotted paths (a number is an index) and their new values."""
 
@@ -16,117 +19,6 @@ class Removed:
 
 
 REMOVED = Removed()
-
-REQUIREMENT = {"key": "a", "operator": "In", "values": ["b"]}
-NODE_TERM = {
-    "matchExpressions": [REQUIREMENT],
-    "matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}],
-}
-SELECTOR = {"matchLabels": {"a": "b"}, "matchExpressions": [REQUIREMENT]}
-POD_TERM = {
-    "labelSelector": SELECTOR,
-    "topologyKey": "kubernetes.io/hostname",
-    "matchLabelKeys": ["a"],
-    "mismatchLabelKeys": ["b"],
-}
-POD_AFFINITY = {
-    "requiredDuringSchedulingIgnoredDuringExecution": [POD_TERM],
-    "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "podAffinityTerm": POD_TERM}],
-}
-
-FULL: Body = {
-    "apiVersion": "vllm-operator.dev/v1alpha1",
-    "kind": "VLLMServer",
-    "metadata": {"name": "full"},
-    "spec": {
-        "model": {
-            "name": "org/model",
-            "revision": "main",
-            "servedNames": ["one", "two"],
-            "tokenSecretRef": {"name": "token", "key": "HF_TOKEN"},
-            "chatTemplate": {"configMapKeyRef": {"name": "templates", "key": "chat"}},
-            "trustRemoteCode": True,
-            "offline": False,
-            "hubEndpoint": "https://hub.example",
-        },
-        "device": "cpu",
-        "engine": {"family": "vllm", "version": "0.32"},
-        "image": "registry.example/vllm:v1",
-        "imagePullPolicy": "IfNotPresent",
-        "imagePullSecrets": [{"name": "pull"}],
-        "tensorParallelSize": 2,
-        "pipelineParallelSize": 1,
-        "engineArgs": {
-            "dtype": "bfloat16",
-            "maxModelLen": 4096,
-            "maxNumSeqs": 16,
-            "maxNumBatchedTokens": 8192,
-            "blockSize": 128,
-            "gpuMemoryUtilization": 0.9,
-            "enablePrefixCaching": True,
-            "kvCacheDtype": "auto",
-            "seed": 0,
-            "enforceEager": False,
-        },
-        "extraArgs": ["--max-log-len", "100"],
-        "extraEnv": [
-            {"name": "A", "value": "a"},
-            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
-            {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k", "optional": False}}},
-            {"name": "D", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
-        ],
-        "cpu": {"kvCache": "4Gi", "threadsBind": "auto", "reservedCores": 1},
-        "cache": {
-            "size": "10Gi",
-            "storageClassName": "fast",
-            "accessModes": ["ReadWriteOnce"],
-            "retention": "Retain",
-            "fsGroup": 1000,
-        },
-        "prefetch": False,
-        "replicas": 1,
-        "service": {"type": "ClusterIP", "port": 8008, "annotations": {"note": "b"}},
-        "warmup": {"timeoutSeconds": 7200},
-        "rollout": {"drainSeconds": 60, "progressDeadlineSeconds": 604800, "refresh": "1"},
-        "paused": False,
-        "resources": {"limits": {"cpu": 8, "memory": "24Gi"}, "requests": {"cpu": "8"}},
-        "shmSize": "4Gi",
-        "nodeSelector": {"disk": "fast"},
-        "tolerations": [
-            {"key": "a", "operator": "Equal", "value": "b", "effect": "NoExecute", "tolerationSeconds": 60}
-        ],
-        "affinity": {
-            "nodeAffinity": {
-                "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [NODE_TERM]},
-                "preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": NODE_TERM}],
-            },
-            "podAffinity": POD_AFFINITY,
-            "podAntiAffinity": POD_AFFINITY,
-        },
-        "topologySpreadConstraints": [
-            {
-                "maxSkew": 1,
-                "topologyKey": "topology.kubernetes.io/zone",
-                "whenUnsatisfiable": "DoNotSchedule",
-                "labelSelector": SELECTOR,
-                "matchLabelKeys": ["pod-template-hash"],
-                "minDomains": 2,
-                "nodeAffinityPolicy": "Honor",
-                "nodeTaintsPolicy": "Honor",
-            }
-        ],
-        "priorityClassName": "high",
-        "serviceAccountName": "puller",
-        "podLabels": {"team": "a"},
-        "podAnnotations": {"note": "a b"},
-        "proxy": {
-            "httpProxy": "http://proxy.example:3128",
-            "httpsProxy": "http://proxy.example:3128",
-            "noProxy": "localhost,.svc",
-        },
-    },
-}
-"""A VLLMServer on CPUs in which every field has a value."""
 
 RANGE = {"min": 1, "step": 2, "max": 8}
 ON_GAUDI: Change = {
@@ -154,12 +46,48 @@ ON_GAUDI: Change = {
         "recipeCache": {"enabled": True, "size": "4Gi"},
     },
 }
-"""What makes FULL a server on Gaudi in which every field has a value that may have one there."""
+"""What makes the full server one on Gaudi in which every field has a value that may have one there."""
+IN_FP8: Change = {
+    **ON_GAUDI,
+    "spec.engineArgs.kvCacheDtype": REMOVED,
+    "spec.fp8": {"quantizationRef": {"name": "calibrated"}, "whilePending": "Wait"},
+}
+"""What makes it one that serves with a quantization."""
+DYNAMIC: Change = {**IN_FP8, "spec.fp8": {"mode": "Dynamic"}}
+
+DATASETS = {
+    "persistentVolumeClaim": {"claimName": "samples", "path": "a/b.pkl"},
+    "configMap": {"name": "samples", "key": "a.pkl"},
+    "secret": {"name": "samples", "key": "a.pkl"},
+    "url": {"url": "https://data.example/a.pkl", "sha256": "0" * 64},
+    "huggingFace": {"name": "org/samples", "split": "train"},
+}
+"""Every source of a dataset; one excludes the others."""
+WITH_TASKS: Change = {"spec.dataset": REMOVED, "spec.backend": "Command", "spec.tasks": ["gsm8k", "mmlu"]}
+"""What makes the full quantization one that measures tasks."""
+WITH_EXISTING: Change = {
+    "spec.dataset": REMOVED,
+    "spec.existing": {"path": "/data/inc/model"},
+    "spec.sampleLimit": REMOVED,
+    "spec.unifyTo": REMOVED,
+    "spec.expertParallel": False,
+}
+"""What makes it one that measures nothing."""
+
+VARIANTS: Mapping[str, tuple[Change, ...]] = {
+    SERVER: ({}, ON_GAUDI, IN_FP8, DYNAMIC),
+    QUANTIZATION: (
+        *({"spec.dataset": {source: value}} for source, value in DATASETS.items()),
+        WITH_TASKS,
+        WITH_EXISTING,
+    ),
+}
+"""Changes to the full object of a kind that make objects of it in which together every field has a value."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One change and its verdict.
+    """One change to the full object of a kind, and its verdict.
 
     `path` is the field that a refusal names, and `says` a part of the message. `rule` is the beginning of
     a Rule's message: the case accepts or refuses for that rule's sake. `covers` names constraints of the
@@ -177,11 +105,12 @@ class Case:
     old: Change | None = None
     root: bool = field(default=False)
     """The rule stands at the root of the CRD, where the API server names no path."""
+    kind: str = SERVER
 
 
-def changed(change: Change) -> Body:
-    """FULL with a change."""
-    body: Body = _copy(FULL)
+def changed(change: Change, kind: str = SERVER) -> Body:
+    """The full object of a kind with a change."""
+    body: Body = _copy(FULLS[kind])
     for dotted, value in change.items():
         *parents, last = dotted.split(".")
         node: Any = body
@@ -200,9 +129,9 @@ def _copy(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-def example_key(path: str) -> str:
-    """The key that FULL has in the map at a path of the schema."""
-    node: Any = FULL
+def example_key(path: str, kind: str = SERVER) -> str:
+    """The key that the full object of a kind has in the map at a path of the schema."""
+    node: Any = FULLS[kind]
     for part in path.split("."):
         node = node[part.removesuffix("[]")]
         node = node[0] if part.endswith("[]") else node
@@ -246,6 +175,12 @@ def refuse(
         covers=tuple(covers),
         root=path == "metadata.name",
     )
+
+
+def of_quantizations(*groups: Iterator[Case]) -> Iterator[Case]:
+    """The cases, as such of FP8Quantization."""
+    for case in itertools.chain(*groups):
+        yield replace(case, kind=QUANTIZATION, name=f"{QUANTIZATION}: {case.name}")
 
 
 def table(*groups: Iterator[Case] | Sequence[Case]) -> dict[str, Case]:

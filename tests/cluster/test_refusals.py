@@ -9,9 +9,11 @@ import pytest
 
 from tests.cases import recorded
 from tests.cases.refusals import REFUSALS
-from tests.cases.table import Case, changed
+from tests.cases.table import SERVER, Case, Change, changed
 from tests.harness.api import Api, ApiError
 from tests.harness.controlplane import ControlPlane
+from tests.harness.kinds import KINDS
+from vllm_operator.api.kinds import CLASSES
 from vllm_operator.api.meta import InvalidObjectError
 from vllm_operator.api.vllmserver import VLLMServer
 
@@ -20,14 +22,14 @@ RECORDED = recorded.read()
 Answers = dict[str, str]
 
 
-def placed(change: Any, namespace: str) -> dict[str, Any]:
-    body = changed(change)
+def placed(change: Change, namespace: str, kind: str = SERVER) -> dict[str, Any]:
+    body = changed(change, kind)
     body["metadata"]["namespace"] = namespace
     return body
 
 
 def told(error: ApiError, body: dict[str, Any]) -> str:
-    return recorded.answer(body["metadata"]["name"], error.message, error.details)
+    return recorded.answer(body["kind"], body["metadata"]["name"], error.message, error.details)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def answers(cluster: Any) -> Answers:
     api: Api = cluster.api
 
     def ask(case: Case) -> str:
-        body = placed(case.change, "default")
+        body = placed(case.change, "default", case.kind)
         try:
             api.create(body, dry_run=True)
         except ApiError as error:
@@ -93,7 +95,7 @@ def test_the_api_server_judges_as_the_models_do(
 def full_message(case: Case) -> str:
     """The whole message of a rule, as the models give it."""
     with pytest.raises(InvalidObjectError) as refusal:
-        VLLMServer.parse(changed(case.change))
+        CLASSES[case.kind].parse(changed(case.change, case.kind))
     (message,) = {
         problem.split(": ", 1)[1] for problem in refusal.value.problems if f": {case.rule}" in problem
     }
@@ -106,19 +108,24 @@ def test_the_api_server_judges_updates(
 ) -> None:
     assert case.old is not None
     api: Api = cluster.api
-    api.create(placed(case.old, namespace))
-    stored = api.get("VLLMServer", namespace, "full")
-    assert stored is not None
-    body = placed(case.change, namespace)
+    stored = api.create(placed(case.old, namespace, case.kind))
+    body = placed(case.change, namespace, case.kind)
     body["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
-    path = f"/apis/vllm-operator.dev/v1alpha1/namespaces/{namespace}/vllmservers/full"
+    path = KINDS[case.kind].path(namespace, "full")
     if case.accepted:
-        assert api.request("PUT", path, body)["spec"]["cache"] == body["spec"]["cache"]
+        answer = api.request("PUT", path, body)
+        assert answer["spec"] == api.create(elsewhere(body), dry_run=True)["spec"]
         return
     with pytest.raises(ApiError, match=re.escape(case.path)) as refusal:
         api.request("PUT", path, body)
     assert case.rule in refusal.value.message
     check_words(request, cluster, record, case.name, told(refusal.value, body))
+
+
+def elsewhere(body: dict[str, Any]) -> dict[str, Any]:
+    """The same object under another name, of which nothing was stored before."""
+    metadata = {"name": "other", "namespace": body["metadata"]["namespace"]}
+    return body | {"metadata": metadata}
 
 
 def test_a_whole_number_with_a_point_is_stored_as_a_whole_number(api: Api) -> None:

@@ -308,7 +308,9 @@ def test_settings() -> None:
 def test_crds() -> None:
     result = cli("crds")
     assert result.exit_code == 0
-    assert list(yaml.safe_load_all(result.stdout)) == crds()
+    printed = list(yaml.safe_load_all(result.stdout))
+    assert printed == crds()
+    assert [crd["spec"]["names"]["kind"] for crd in printed] == ["VLLMServer", "FP8Quantization"]
 
 
 def test_help_names_every_command() -> None:

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.cases.table import Change
 from tests.unit.things import (
+    ARTIFACTS,
     DEFAULT,
     DEFAULT_IMAGE,
     EVERY_NODE,
@@ -16,6 +18,7 @@ from tests.unit.things import (
     kinds,
     observed,
     pod,
+    quantization,
     record,
     record_of,
     server,
@@ -39,6 +42,9 @@ NOT_IN_PODS = {
     "spec.cache.storageClassName",
     "spec.cache.accessModes[]",
     "spec.cache.retention",
+    # What comes of them decides.
+    "spec.fp8.quantizationRef.name",
+    "spec.fp8.whilePending",
 }
 """Fields that decide no pod, told here once more."""
 
@@ -50,12 +56,24 @@ def digest_of(seen: Observed, default: Image = DEFAULT_IMAGE) -> str:
     return inputs(seen.server, found, pinned=pinned, cached=None).digest
 
 
+def seen(leaf: LeafChange, change: Change) -> Observed:
+    """A full server, and the quantization that it names, unless the leaf is about there being none yet."""
+    of = full(change)
+    reference = of.spec.fp8.quantization_ref if of.spec.fp8 else None
+    there = reference is not None and reference.name == "calibrated"
+    if not there or leaf.field == "spec.fp8.whilePending":
+        return observed(of)
+    result = ARTIFACTS._replace(generation="g3")
+    fits = quantization(revision="main", claim="full-cache", world_size=2, result=result)
+    return observed(of, quantization=fits)
+
+
 @pytest.mark.parametrize("leaf", CHANGES, ids=lambda leaf: leaf.field)
 def test_every_field_but_a_few_names_another_record(leaf: LeafChange) -> None:
-    before, after = observed(full(leaf.before)), observed(full(leaf.after))
+    before, after = seen(leaf, leaf.before), seen(leaf, leaf.after)
     same = digest_of(before) == digest_of(after)
     assert same is (leaf.field in NOT_IN_PODS)
-    made = [kinds(desired(seen, EVERY_NODE).manifests) for seen in (before, after)]
+    made = [kinds(desired(each, EVERY_NODE).manifests) for each in (before, after)]
     assert (made[0] != made[1]) is (leaf.field != "spec.paused")
 
 

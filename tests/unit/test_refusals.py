@@ -7,12 +7,12 @@ import pytest
 
 from tests.cases import recorded
 from tests.cases.refusals import REFUSALS
-from tests.cases.table import FULL, ON_GAUDI, Case, changed, example_key, schema_path
+from tests.cases.schemas import SCHEMAS, SPECS, Schema
+from tests.cases.table import QUANTIZATION, SERVER, VARIANTS, Case, changed, example_key, schema_path
+from vllm_operator.api import fp8quantization
+from vllm_operator.api.kinds import CLASSES
 from vllm_operator.api.meta import VALIDATIONS, InvalidObjectError, path
-from vllm_operator.api.schema import crds
-from vllm_operator.api.vllmserver import VLLMServer
 
-SCHEMA = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 KEYWORDS = (
     "enum",
     "exclusiveMinimum",
@@ -31,7 +31,7 @@ KEYWORDS = (
 
 def verdict(case: Case) -> tuple[str, ...]:
     try:
-        VLLMServer.parse(changed(case.change), strict=True)
+        CLASSES[case.kind].parse(changed(case.change, case.kind), strict=True)
     except InvalidObjectError as error:
         return error.problems
     return ()
@@ -66,18 +66,18 @@ def test_models_and_api_server_give_the_same_reason(case: Case) -> None:
     assert nameless or [words for words in said if words in RECORDED[case.name]]
 
 
-def nodes(schema: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def nodes(kind: str, schema: Schema, path: str = "spec") -> Iterator[tuple[str, Schema]]:
     yield path, schema
     for name, child in schema.get("properties", {}).items():
-        yield from nodes(child, f"{path}.{name}")
+        yield from nodes(kind, child, f"{path}.{name}")
     if "items" in schema:
-        yield from nodes(schema["items"], f"{path}[]")
+        yield from nodes(kind, schema["items"], f"{path}[]")
     if "additionalProperties" in schema:
-        yield from nodes(schema["additionalProperties"], f"{path}.{example_key(path)}")
+        yield from nodes(kind, schema["additionalProperties"], f"{path}.{example_key(path, kind)}")
 
 
-def constraints() -> Iterator[tuple[str, str]]:
-    for where, schema in nodes(SCHEMA["properties"]["spec"], "spec"):
+def constraints(kind: str) -> Iterator[tuple[str, str]]:
+    for where, schema in nodes(kind, SPECS[kind]):
         # That an object is one is asked for all of them alike.
         keywords = ("maxProperties",) if schema.get("type") == "object" else KEYWORDS
         # An atomic list refuses nothing.
@@ -85,27 +85,36 @@ def constraints() -> Iterator[tuple[str, str]]:
         yield from ((f"{where}.{name}", "required") for name in schema.get("required", ()))
 
 
-def test_every_constraint_of_the_schema_has_a_case_that_it_refuses() -> None:
-    covered = {pair for case in REFUSALS.values() if not case.accepted for pair in case.covers}
-    assert set(constraints()) - covered == set()
+each_kind = pytest.mark.parametrize("kind", SPECS)
 
 
-def rules() -> list[str]:
-    spec = nodes(SCHEMA["properties"]["spec"], "spec")
-    places = [SCHEMA, *(schema for _, schema in spec)]
+def cases(kind: str) -> list[Case]:
+    return [case for case in REFUSALS.values() if case.kind == kind]
+
+
+@each_kind
+def test_every_constraint_of_the_schema_has_a_case_that_it_refuses(kind: str) -> None:
+    covered = {pair for case in cases(kind) if not case.accepted for pair in case.covers}
+    assert set(constraints(kind)) - covered == set()
+
+
+def rules(kind: str) -> list[str]:
+    places = [SCHEMAS[kind], *(schema for _, schema in nodes(kind, SPECS[kind]))]
     return sorted({rule["message"] for schema in places for rule in schema.get(VALIDATIONS, ())})
 
 
-@pytest.mark.parametrize("message", rules())
+@pytest.mark.parametrize(("kind", "message"), [(kind, message) for kind in SPECS for message in rules(kind)])
 @pytest.mark.parametrize("accepted", [True, False])
-def test_every_rule_accepts_a_case_and_refuses_another(message: str, accepted: bool) -> None:
-    about = [case for case in REFUSALS.values() if case.rule and message.startswith(case.rule)]
+def test_every_rule_accepts_a_case_and_refuses_another(kind: str, message: str, accepted: bool) -> None:
+    about = [case for case in cases(kind) if case.rule and message.startswith(case.rule)]
     assert [case for case in about if case.accepted is accepted]
 
 
-def test_no_case_speaks_of_a_rule_that_there_is_not() -> None:
-    for case in REFUSALS.values():
-        speaking = [message for message in rules() if case.rule and message.startswith(case.rule)]
+@each_kind
+def test_no_case_speaks_of_a_rule_that_there_is_not(kind: str) -> None:
+    messages = rules(kind)
+    for case in cases(kind):
+        speaking = [message for message in messages if case.rule and message.startswith(case.rule)]
         assert len(speaking) == bool(case.rule), case
 
 
@@ -117,12 +126,32 @@ def leaves(value: Any, *above: str | int) -> Iterator[tuple[tuple[str | int, ...
         yield above, value
 
 
-def test_the_full_objects_have_every_field() -> None:
+@each_kind
+def test_the_full_objects_have_every_field(kind: str) -> None:
     """A new field must be put there, and so comes to the tests that change every field."""
-    have = {schema_path(path(*parts)) for full in (FULL, changed(ON_GAUDI)) for parts, _ in leaves(full)}
+    fulls = [changed(variant, kind) for variant in VARIANTS[kind]]
+    have = {schema_path(path(*parts)) for full in fulls for parts, _ in leaves(full)}
     want = {
         where
-        for where, schema in nodes(SCHEMA["properties"]["spec"], "spec")
+        for where, schema in nodes(kind, SPECS[kind])
         if "properties" not in schema and "items" not in schema and "additionalProperties" not in schema
     }
-    assert want - have - {"spec.cache.claimName"} == set()  # excluded by spec.cache.size
+    excluded = {"spec.cache.claimName"} if kind == SERVER else set()  # by spec.cache.size
+    assert want - have == excluded
+
+
+def test_every_field_of_a_quantization_is_fixed_or_may_change() -> None:
+    told = (*fp8quantization._FIXED, *fp8quantization._CHANGEABLE)
+    assert sorted(told) == sorted(SPECS[QUANTIZATION]["properties"])
+
+
+def test_another_order_of_sets_and_maps_is_read_as_the_same() -> None:
+    """An update may turn them round, and what they decide must stay."""
+    turned = [case for case in cases(QUANTIZATION) if case.name.endswith(" turned")]
+    assert len(turned) == 3
+    for case in turned:
+        assert case.old is not None
+        one, other = (
+            CLASSES[case.kind].parse(changed(change, case.kind)).spec for change in (case.old, case.change)
+        )
+        assert one == other

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from tests.cases.table import FULL, Change, changed
+from tests.cases.full import FULL
+from tests.cases.table import Change, changed
 from vllm_operator.api.observed import (
     Artifacts,
     Cached,

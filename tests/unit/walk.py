@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from tests.cases.table import ON_GAUDI, Body, Change, changed, schema_path
-from vllm_operator.api.schema import crds
-
-SPEC = crds()[0]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+from tests.cases.full import Body
+from tests.cases.schemas import SPECS
+from tests.cases.table import IN_FP8, SERVER, VARIANTS, Change, changed, schema_path
 
 WORDS = {
     "spec.engine.version": "0.32.9",
@@ -29,6 +28,7 @@ RELATED: dict[str, dict[str, Any]] = {
     "spec.extraArgs[]": {"spec.extraArgs.0": "--max-logprobs"},
     "spec.cache.accessModes[]": {"spec.cache.accessModes": ["ReadWriteMany"]},
     "spec.warmup.strategy": {"spec.warmup.strategy": "pad"},
+    "spec.fp8.mode": {"spec.fp8": IN_FP8["spec.fp8"]},
 }
 
 
@@ -42,11 +42,11 @@ class LeafChange(NamedTuple):
 
 
 def leaf_changes() -> list[LeafChange]:
-    """One for each leaf: on CPUs, and on Gaudi for those that only servers there have."""
+    """One for each leaf: on CPUs if a server there has it, else on Gaudi, else in FP8."""
     found: dict[str, LeafChange] = {}
-    for before in ({}, ON_GAUDI):
+    for before in VARIANTS[SERVER]:
         full: Body = changed(before)
-        for path, schema, value in _leaves(SPEC, full["spec"], "spec"):
+        for path, schema, value in _leaves(SPECS[SERVER], full["spec"], "spec"):
             field = schema_path(path)
             if field not in found:
                 change = RELATED.get(field) or {path: _other(field, schema, value)}

@@ -4,12 +4,15 @@ from typing import Any
 
 from vllm_operator.api.meta import Rule
 
-HAS_ENGINE = Rule(
-    "!has(self.image) || has(self.engine)",
-    "engine is required with an image of your own: say which vLLM it holds, "
-    "such as {family: vllm, version: '0.32'}",
-    lambda s: s.image is None or s.engine is not None,
-)
+
+def has_engine(example: str) -> Rule:
+    """That an image goes with a word on what it holds."""
+    return Rule(
+        "!has(self.image) || has(self.engine)",
+        f"engine is required with an image of your own: say which vLLM it holds, such as {example}",
+        lambda s: s.image is None or s.engine is not None,
+    )
+
 
 _DEADLINE = Rule(
     "!has(self.rollout) || !has(self.rollout.progressDeadlineSeconds) || "
@@ -115,7 +118,7 @@ _FP8_CACHE = Rule(
 )
 
 RULES = (
-    HAS_ENGINE,
+    has_engine("{family: vllm, version: '0.32'}"),
     _DEADLINE,
     ONE_PROXY,
     _TOGETHER,

@@ -16,6 +16,12 @@ class Fp8(Model):
             "taken as requests come)",
             lambda f: (f.quantization_ref is None) != (f.mode is None),
         ),
+        Rule(
+            "!has(self.mode) || self.whilePending != 'Wait'",
+            "whilePending: Wait has an effect only with quantizationRef: with mode: Dynamic there is nothing "
+            "to wait for; remove it",
+            lambda f: f.mode is None or f.while_pending != "Wait",
+        ),
     )
 
     quantization_ref: LocalReference | None = None

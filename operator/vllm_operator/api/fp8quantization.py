@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vllm_operator.api import combinations
 from vllm_operator.api.engine import Engine
@@ -136,18 +136,22 @@ _FIXED = (
         "gaudi",
     ),
     *("extraEnv", "resources", "shmSize", "backoffLimit", "activeDeadlineSeconds", "nodeSelector"),
-    *("tolerations", "affinity", "topologySpreadConstraints", "priorityClassName", "serviceAccountName"),
-    *("podLabels", "podAnnotations", "proxy"),
+    *("tolerations", "affinity", "priorityClassName", "serviceAccountName", "podLabels", "podAnnotations"),
+    "proxy",
 )
 """All other fields; a test compares them with the model."""
+
+
+_IN_ANY_ORDER = ("tasks", "image_pull_secrets", "extra_env")
+"""Sets and maps: to the API server another order of them is no change, so it may make no other recipe."""
 
 
 def _immutable(field: str) -> Rule:
     return Rule(
         f"has(self.{field}) ? has(oldSelf.{field}) && self.{field} == oldSelf.{field} "
         f": !has(oldSelf.{field})",
-        f"{field} cannot change, for the result would be another: make another FP8Quantization, and name it "
-        f"in spec.fp8.quantizationRef of the servers. Only {' and '.join(_CHANGEABLE)} may change",
+        f"{field} cannot change: an FP8Quantization stands for one result. Make another one, and name it in "
+        f"spec.fp8.quantizationRef of the servers; only {' and '.join(_CHANGEABLE)} may change",
     )
 
 
@@ -159,11 +163,11 @@ class FP8QuantizationSpec(PodFields):
     """What is wanted. It cannot change, but for `retry` and `ttlSecondsAfterFinished`."""
 
     rules: ClassVar = (
-        combinations.HAS_ENGINE,
+        combinations.has_engine("{family: vllm-gaudi, version: '0.26'}"),
         combinations.ONE_PROXY,
         Rule(
             "!has(self.engine) || self.engine.family == 'vllm-gaudi'",
-            "engine.family is vllm-gaudi: only Gaudi is calibrated",
+            "engine.family must be vllm-gaudi: models are calibrated on Gaudi only",
             lambda s: s.engine is None or s.engine.family == "vllm-gaudi",
         ),
         Rule(
@@ -275,6 +279,11 @@ class FP8QuantizationSpec(PodFields):
     kept. The artefacts stay in any case."""
     retry: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Raise it to try a calibration again that has failed."""
+
+    @field_validator(*_IN_ANY_ORDER)
+    @classmethod
+    def _in_one_order(cls, items: list[Any] | None) -> list[Any] | None:
+        return items and sorted(items, key=repr)
 
 
 class FP8Quantization(Resource[FP8QuantizationSpec]):

@@ -278,7 +278,8 @@ class Resources(Model):
         Rule(
             "!(has(self.limits) && 'habana.ai/gaudi' in self.limits) && "
             "!(has(self.requests) && 'habana.ai/gaudi' in self.requests)",
-            "habana.ai/gaudi follows from tensorParallelSize and pipelineParallelSize: remove it here",
+            "habana.ai/gaudi follows from tensorParallelSize (of a server, times pipelineParallelSize): "
+            "remove it here",
             _no_gaudi,
         ),
         Rule(

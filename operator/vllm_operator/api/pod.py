@@ -81,6 +81,13 @@ class Proxy(Model):
     """Hosts and domains that are reached without a proxy, with commas between them."""
 
 
+Spreads = Annotated[
+    list[Annotated[Model, Embedded("TopologySpreadConstraint")]],
+    Field(max_length=16),
+    *list_map("topologyKey", "whenUnsatisfiable"),
+]
+
+
 class PodFields(Model):
     """Fields that the pods of a resource take over as they stand."""
 
@@ -93,16 +100,6 @@ class PodFields(Model):
     affinity: Annotated[Model, Embedded("Affinity")] | None = None
     """Nodes and pods that the pods are drawn to or kept from: a pod's `affinity` (core/v1 Affinity), which
     looks at pods of the resource's own namespace only."""
-    topology_spread_constraints: (
-        Annotated[
-            list[Annotated[Model, Embedded("TopologySpreadConstraint")]],
-            Field(max_length=16),
-            *list_map("topologyKey", "whenUnsatisfiable"),
-        ]
-        | None
-    ) = None
-    """How the pods are spread over nodes or zones: a pod's `topologySpreadConstraints` (core/v1
-    TopologySpreadConstraint). One without `labelSelector` spreads the resource's own pods."""
     priority_class_name: ObjectName | None = None
     """PriorityClass of the pods."""
     service_account_name: ObjectName | None = None

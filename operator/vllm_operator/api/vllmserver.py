@@ -10,7 +10,7 @@ from vllm_operator.api.fp8 import Fp8
 from vllm_operator.api.gaudi import Gaudi, Warmup
 from vllm_operator.api.meta import Model, list_map
 from vllm_operator.api.parts import Cache, ImageName, LocalReference, ModelSource, Resources, Variables
-from vllm_operator.api.pod import Annotations, PodFields
+from vllm_operator.api.pod import Annotations, PodFields, Spreads
 from vllm_operator.api.quantity import Size
 from vllm_operator.api.resource import Resource
 
@@ -94,6 +94,9 @@ class VLLMServerSpec(PodFields):
     """Change nothing in the cluster but this resource's status."""
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
+    topology_spread_constraints: Spreads | None = None
+    """How the pods are spread over nodes or zones: a pod's `topologySpreadConstraints` (core/v1
+    TopologySpreadConstraint). One without `labelSelector` spreads the server's own pods."""
     shm_size: Size | None = None
     """Size of `/dev/shm`, through which vLLM's processes talk; it counts as memory. Unset: `4Gi`, on
     Gaudi `16Gi`."""

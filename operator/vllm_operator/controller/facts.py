@@ -37,7 +37,7 @@ def resource_of(body: Body) -> Ref | None:
     kinds (pods, retained claims) is known by its label.
     """
     controller = _controller(body)
-    if controller.get("kind") in CLASSES and controller["apiVersion"].startswith(f"{GROUP}/"):
+    if _is_ours(controller):
         return str(controller["kind"]), str(controller["name"])
     labels = body["metadata"].get("labels") or {}
     return next(((kind, str(labels[label])) for kind, label in _LABELS.items() if labels.get(label)), None)
@@ -48,6 +48,10 @@ _LABELS = {kind: names.label(kind) for kind in CLASSES}
 
 def _controller(body: Body) -> Body:
     return next((o for o in body["metadata"].get("ownerReferences") or () if o.get("controller")), {})
+
+
+def _is_ours(controller: Body) -> bool:
+    return controller.get("kind") in CLASSES and controller["apiVersion"].startswith(f"{GROUP}/")
 
 
 def child(kind: str, body: Body) -> Child:
@@ -61,7 +65,7 @@ def child(kind: str, body: Body) -> Child:
         "resource_version": int(metadata["resourceVersion"]),
         "owner": controller.get("uid"),
         # Whatever its labels say, an object that something else controls is no resource's of ours.
-        "resource": resource if not controller or controller.get("kind") in CLASSES else None,
+        "resource": resource if not controller or _is_ours(controller) else None,
         "deleting": "deletionTimestamp" in metadata,
         "digest": b"" if kind in IMMUTABLE else digest(owned(body, names.FIELD_MANAGER)),
     }
