@@ -131,7 +131,9 @@ def test_what_does_not_fit_is_named_and_bf16_serves(
     support.put(api, obj)
     words = wait_not_quantized(api, namespace, reason)
     assert "spec." in words
-    assert support.wait_serving(api, namespace)["status"]["precision"] == "bf16"
+    support.wait_stalled(api, namespace, "chat", reason)
+    support.wait_condition(api, namespace, "chat", "Serving", "True", kind="Available")
+    assert support.child(api, namespace, "VLLMServer", "chat")["status"]["precision"] == "bf16"
 
 
 def test_a_quantization_that_is_not_there_is_named_and_comes(

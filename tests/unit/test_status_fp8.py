@@ -92,7 +92,6 @@ def test_a_server_that_asks_for_none_says_nothing_of_it() -> None:
     ("state", "reason"),
     [
         (RUNS, "Calibrating"),
-        (OTHER, "TensorParallelMismatch"),
         (None, "QuantizationNotFound"),
         (replace(RUNS, failure="x"), "QuantizationFailed"),
     ],
@@ -104,6 +103,18 @@ def test_bf16_that_serves_is_ready_and_not_quantized(state: QuantizationState | 
         "Ready": ("True", "Serving"),
         "Available": ("True", "Serving"),
         "Quantized": ("False", reason),
+    }
+    assert (found.precision, found.quantization) == ("bf16", None)
+
+
+def test_bf16_that_serves_for_good_is_not_what_is_asked_for() -> None:
+    record = of(BASE)
+    found = status(REF, OTHER, record, runs=record)
+    assert said(found) == {
+        "Ready": ("False", "TensorParallelMismatch"),
+        "Stalled": ("True", "TensorParallelMismatch"),
+        "Available": ("True", "Serving"),
+        "Quantized": ("False", "TensorParallelMismatch"),
     }
     assert (found.precision, found.quantization) == ("bf16", None)
 

@@ -196,6 +196,8 @@ class Quantizing:
     """The quantization that it serves with."""
     stalled: bool = False
     """Nothing will change until somebody edits something."""
+    mismatch: bool = False
+    """Whether the quantization is of no use to this server, ready or not."""
     waits: bool = False
     """Whether the revision asked for cannot be made before: the one before serves on, or none."""
     held: bool = False

@@ -148,7 +148,13 @@ def _meanwhile(observed: Observed, obstacle: Obstacle) -> Quantizing:
     """What is done while the FP8 revision that is asked for cannot be made."""
     server, fp8 = observed.server, observed.server.spec.fp8
     running = records.running(observed)
-    pending = Quantizing(obstacle.reason, obstacle.message, "bf16", stalled=obstacle.stalled)
+    pending = Quantizing(
+        obstacle.reason,
+        obstacle.message,
+        "bf16",
+        stalled=obstacle.stalled,
+        mismatch=obstacle.mismatch,
+    )
     if running is not None and running.fp8:
         bf16 = _patch(server, "null")
         message = (

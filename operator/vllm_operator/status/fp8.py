@@ -28,10 +28,18 @@ def pending(view: View) -> Verdict | None:
     return Verdict(False, found.reason, found.message, stalled=found.stalled)
 
 
-def held(view: View) -> bool:
-    """Whether a revision that serves in FP8 goes on until the one asked for can be made."""
+def misfit(view: View, serving: Verdict) -> Verdict:
+    """What serves in BF16 is not what is asked for, and never will be, if the quantization does not fit."""
     found = _of(view)
-    return found is not None and found.held
+    if found is None or not found.mismatch or serving.reason != Reason.SERVING:
+        return serving
+    return Verdict(False, found.reason, found.message, stalled=True)
+
+
+def serves_on(view: View) -> bool:
+    """Whether pods serve, though not what is asked for."""
+    found = _of(view)
+    return found is not None and (found.held or (found.mismatch and not found.waits))
 
 
 def artifacts_changed(view: View) -> Verdict | None:

@@ -99,7 +99,7 @@ def readiness(view: View) -> Verdict:
     """Whether a server is ready, and why."""
     if view.job:
         return prefetch.judge(view)
-    return fp8.pending(view) or _of_pods(view)
+    return fp8.pending(view) or fp8.misfit(view, _of_pods(view))
 
 
 def _of_pods(view: View) -> Verdict:
@@ -149,7 +149,7 @@ def judge(
     """The status of a server whose children could be made."""
     view = View(observed, target, now)
     verdict = readiness(view)
-    serving = _of_pods(view) if fp8.held(view) and not view.job else verdict
+    serving = _of_pods(view) if fp8.serves_on(view) and not view.job else verdict
     facts = {
         "ModelCached": prefetch.cached(view, verdict),
         "Quantized": fp8.quantized(view),
