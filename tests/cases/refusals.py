@@ -19,6 +19,7 @@ from tests.cases.builders import (
     words,
 )
 from tests.cases.container import cpu, extra_args, extra_env, resources
+from tests.cases.datasets import datasets
 from tests.cases.fixed import updates
 from tests.cases.fp8 import fp8
 from tests.cases.gaudi import devices, gaudi, warmup
@@ -241,7 +242,7 @@ REFUSALS = table(
     of_quantizations(
         # With artefacts, no code of the model's is run, and so none need be trusted.
         names(), beside(WITH_EXISTING, model()), engine(), extra_env(), resources(), hub(), labels(),
-        annotations(), placement(), proxy(), cards.section(), quantization.datasets(), quantization.inputs(),
+        annotations(), placement(), proxy(), cards.section(), datasets(), quantization.inputs(),
         quantization.ranks(), quantization.family(), quantization.numbers(), quantization.parts(),
         quantization.cache(), updates(),
     ),

@@ -5,12 +5,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from vllm_operator.api import combinations
+from vllm_operator.api.dataset import NO_DOTS, Dataset, of_form
 from vllm_operator.api.engine import Engine
 from vllm_operator.api.gaudi import Gaudi
-from vllm_operator.api.meta import Model, Rule, list_map, list_set
+from vllm_operator.api.meta import Model, Rule, checked, list_map, list_set
 from vllm_operator.api.parts import (
-    ConfigMapItem,
-    DataKey,
     ImageName,
     LocalReference,
     ModelReference,
@@ -25,13 +24,6 @@ from vllm_operator.api.resource import Resource
 KIND = "FP8Quantization"
 PLURAL = "fp8quantizations"
 
-_RELATIVE = r"^[^/\x00-\x1f\x7f]+(/[^/\x00-\x1f\x7f]+)*$"
-_NO_DOTS = Rule(
-    "!self.path.matches('(^|/)[.][.]?(/|$)')",
-    "path may not hold `.` or `..` as a path segment; give it in full",
-    lambda given: not {".", ".."} & set(given.path.split("/")),
-)
-
 
 class QuantizationCache(Model):
     """The claim with the weights, into which the result is written: that of the servers that shall use it."""
@@ -43,81 +35,22 @@ class QuantizationCache(Model):
     able to write."""
 
 
-class ClaimFile(Model):
-    """A file in a claim."""
-
-    rules: ClassVar = (_NO_DOTS,)
-
-    claim_name: ObjectName
-    """A PersistentVolumeClaim; it is mounted read-only."""
-    path: Annotated[str, Field(max_length=1024, pattern=_RELATIVE)]
-    """Path of the file in the volume, without a `/` before it."""
-
-
-class SecretItem(LocalReference):
-    """Names a key of a Secret that must be there."""
-
-    key: DataKey
-    """Key in the Secret."""
-
-
-class DatasetUrl(Model):
-    """A file on a web server."""
-
-    url: Annotated[
-        str, Field(max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f/@?#]+(/[^\x00-\x20\x7f@#]*)?$")
-    ]
-    """Address of the file. It is asked without a token."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)]
-    """SHA-256 of the file, in hexadecimal: a dataset is a program, and this says which."""
-
-
-class HubDataset(Model):
-    """A dataset of a Hugging Face hub."""
-
-    name: Annotated[
-        str,
-        Field(max_length=512, pattern=r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*(/[a-zA-Z0-9_][-._a-zA-Z0-9]*)?$"),
-    ]
-    """Hugging Face id of the dataset, such as `NeelNanda/pile-10k`, with columns `question` and
-    `system_prompt`, or `text`."""
-    split: Annotated[str, Field(max_length=128, pattern=r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*$")] = "train"
-    """Split of the dataset."""
-
-
-_SOURCES = ("persistentVolumeClaim", "configMap", "secret", "url", "huggingFace")
-
-
-class Dataset(Model):
-    """Samples to measure with: a `.pkl` of a pandas frame with the columns `system_prompt` and `question`, or
-    a dataset of a hub, which becomes one. A pickle is a program: it may do all that the calibration may."""
-
-    rules: ClassVar = (
-        Rule(
-            f"[{', '.join(f'has(self.{source})' for source in _SOURCES)}].filter(given, given).size() == 1",
-            f"give exactly one of {', '.join(_SOURCES[:-1])} or {_SOURCES[-1]}",
-            lambda d: sum(value is not None for _, value in d) == 1,
-        ),
-    )
-
-    persistent_volume_claim: ClaimFile | None = None
-    """A file in a claim."""
-    config_map: ConfigMapItem | None = None
-    """A key of a ConfigMap (in `binaryData`)."""
-    secret: SecretItem | None = None
-    """A key of a Secret."""
-    url: DatasetUrl | None = None
-    """A file on a web server."""
-    hugging_face: HubDataset | None = None
-    """A dataset of a Hugging Face hub, which is converted to a `.pkl`."""
-
-
 class Existing(Model):
     """Artefacts that were made earlier, by hand."""
 
-    rules: ClassVar = (_NO_DOTS,)
+    rules: ClassVar = (NO_DOTS,)
 
-    path: Annotated[str, Field(max_length=1024, pattern=r"^/data(/[^/\x00-\x1f\x7f]+)+$")]
+    path: Annotated[
+        str,
+        Field(max_length=1024),
+        *checked(
+            of_form(
+                r"^/data(/[^/\x00-\x1f\x7f]+)+$",
+                "must be the path of a folder below /data/, where the cache is mounted, such as "
+                "/data/inc/llama-3.1-8b-instruct",
+            )
+        ),
+    ]
     """Folder that holds `maxabs_quant_g2.json` or `maxabs_quant_g3.json`, below `/data/`, where the cache is
     mounted, such as `/data/inc/llama-3.1-8b-instruct`."""
 

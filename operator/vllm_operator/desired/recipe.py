@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from vllm_operator.api.calibration import Calibrated, read_report
-from vllm_operator.api.fp8quantization import Dataset, FP8QuantizationSpec
+from vllm_operator.api.dataset import Dataset
+from vllm_operator.api.fp8quantization import FP8QuantizationSpec
 from vllm_operator.api.observed import Artifacts
 from vllm_operator.api.parts import Resources
 from vllm_operator.api.prefetch import Prefetched
