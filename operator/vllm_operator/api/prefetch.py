@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vllm_operator.api.reasons import Reason
 
@@ -13,7 +13,8 @@ EXIT_ACT = 78
 FAILURES = {
     reason.value: reason
     for reason in (
-        *(Reason.CACHE_FULL, Reason.CACHE_NOT_READABLE, Reason.GATED_MODEL, Reason.HUB_UNREACHABLE),
+        *(Reason.CACHE_FULL, Reason.CACHE_NOT_READABLE, Reason.CALIBRATION_TOOL_MISSING),
+        *(Reason.DATASET_INVALID, Reason.DATASET_NOT_FOUND, Reason.GATED_MODEL, Reason.HUB_UNREACHABLE),
         *(Reason.INVALID_TOKEN, Reason.MODEL_NOT_FOUND, Reason.PREFETCH_FAILED),
     )
 }
@@ -21,10 +22,20 @@ FAILURES = {
 
 
 @dataclass(frozen=True, slots=True)
+class StagedDataset:
+    """What a calibration is to be fed with is in the cache."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prefetched:
     """The model is in the cache, whole."""
 
     commit: str
+    """Empty for a model that somebody has put into the cache as a folder."""
     files: int
     bytes: int
     downloaded: int
@@ -33,6 +44,7 @@ class Prefetched:
     """Files that lay elsewhere in the claim, and have been linked."""
     cache: str
     """The folder that is to be HF_HUB_CACHE: `hub` below HF_HOME, but in a claim that cannot be written."""
+    dataset: StagedDataset | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +59,10 @@ class PrefetchFailure:
 class PrefetchStep:
     """How far a prefetch has come: the message that goes with Reason.PREFETCHING."""
 
-    step: Literal["resolve", "verify", "download", "done"]
+    step: Literal["resolve", "verify", "download", "dataset", "done"]
     done: int = 0
     total: int = 0
-    """Bytes; 0 where a step has no measure."""
+    """Bytes, or tasks of lm-eval; 0 where a step has no measure."""
 
 
 def read_report(text: str) -> Prefetched | PrefetchFailure | None:
@@ -66,15 +78,22 @@ def read_report(text: str) -> Prefetched | PrefetchFailure | None:
             downloaded=int(report["downloaded"]),
             adopted=int(report["adopted"]["files"]),
             cache=str(report["cache"]),
+            dataset=_dataset(report.get("dataset")),
         )
     except (ValueError, TypeError, KeyError):
         return None
 
 
+def _dataset(told: Any) -> StagedDataset | None:
+    if told is None:
+        return None
+    return StagedDataset(str(told["path"]), str(told["sha256"]), int(told["bytes"]))
+
+
 def read_step(line: str) -> PrefetchStep | None:
     """What a line of a prefetch's log says; None for lines that are for people."""
     found = re.fullmatch(
-        r"prefetch: (resolve|verify|download|done)(?: ([0-9]{1,18})/([0-9]{1,18}))?", line.strip()
+        r"prefetch: (resolve|verify|download|dataset|done)(?: ([0-9]{1,18})/([0-9]{1,18}))?", line.strip()
     )
     if found is None:
         return None

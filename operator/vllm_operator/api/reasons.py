@@ -42,7 +42,7 @@ class Reason(StrEnum):
     EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
     GATED_MODEL = (
         "GatedModel",
-        "The hub gives the model only to accounts that have been granted access, and the token is of none.",
+        "The hub gives the model or dataset only to accounts with access, and the token is of none.",
     )
     HUB_UNREACHABLE = (
         "HubUnreachable",
@@ -88,6 +88,48 @@ class Reason(StrEnum):
         "No node has as many free cards as the pod needs; the message holds the scheduler's words.",
     )
     WARMING_UP = "WarmingUp", "The container runs and loads the model; it does not answer yet."
+
+    # Reasons of a quantization's Jobs: prefetch and calibration.
+    ARTIFACTS_CHANGED = (
+        "ArtifactsChanged",
+        "The files of a calibration are not those that its manifest lists; the message says which.",
+    )
+    ARTIFACTS_INCOMPLETE = (
+        "ArtifactsIncomplete",
+        "The calibration has not left every file that a server needs; the message says what is missing.",
+    )
+    CALIBRATION_FAILED = (
+        "CalibrationFailed",
+        "The calibration ended without a result, no other reason fits; the message holds its last words.",
+    )
+    CALIBRATION_TOOL_MISSING = (
+        "CalibrationToolMissing",
+        "The image does not hold what calibrates with the backend asked for; the message names what does.",
+    )
+    DATASET_INVALID = (
+        "DatasetInvalid",
+        "The calibration dataset is not what it should be, in its SHA-256, its columns or its format.",
+    )
+    DATASET_NOT_FOUND = (
+        "DatasetNotFound",
+        "There is no such calibration dataset, split or task, or it is shown only to another account.",
+    )
+    GENERATION_MISMATCH = (
+        "GenerationMismatch",
+        "The cards, or the files of a calibration, are of another Gaudi generation than asked for.",
+    )
+    OUT_OF_DEVICE_MEMORY = (
+        "OutOfDeviceMemory",
+        "The model does not fit into the memory of the cards; a larger tensorParallelSize takes more.",
+    )
+    SAMPLES_MISSING = (
+        "SamplesMissing",
+        "The calibration has measured fewer samples than asked for; the message holds both numbers.",
+    )
+    UNIFY_FAILED = (
+        "UnifyFailed",
+        "The measurements could not be merged for fewer cards; the message says why.",
+    )
 
 
 ORDINARY = frozenset(

@@ -2,13 +2,13 @@
 
 Formats: vllm-gaudi 0.26 (hpu_model_runner.py, warmup_graphs), line by line with VLLM_DEVELOPER_MODE and as
 one bar that is redrawn without it; Intel's fork of vLLM before that (habana_model_runner.py); vLLM's own
-loader (model_loader/weight_utils.py); and our own prefetch (podscripts/prefetch.py).
+loader (model_loader/weight_utils.py); and our own prefetch and calibration (podscripts).
 """
 
 import re
 
+from vllm_operator.api import calibration, prefetch
 from vllm_operator.api.observed import Progress
-from vllm_operator.api.prefetch import read_step
 
 # A few digits only: int() raises on thousands of them, and a log may say anything.
 _COUNTED = r"(?P<done>[0-9]{1,9})/(?P<total>[0-9]{1,9})"
@@ -23,7 +23,7 @@ def read(log: str) -> Progress | None:
     """The last step that a log tells of, or None if it tells of none."""
     # A bar is redrawn after a carriage return, and nothing but it stands in its line.
     for line in reversed(re.split(r"[\r\n]+", log)):
-        told = read_step(line)
+        told = prefetch.read_step(line) or calibration.read_step(line)
         if told:
             return Progress(told.step, told.done, told.total)
         for step in _STEPS:
