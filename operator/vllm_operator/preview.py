@@ -76,7 +76,7 @@ def _staged(spec: FP8QuantizationSpec, commit: str) -> Staged:
 
 def _result(spec: FP8QuantizationSpec, fingerprint: str) -> Result:
     """What a calibration may bring."""
-    generation = spec.gaudi.generation or recipe.GENERATIONS[0]
+    generation = spec.gaudi.generation or "g2"
     folder = f"{recipe.ROOT}/{fingerprint}/{spec.model.name.rpartition('/')[2].lower()}"
     output = spec.existing.path if spec.existing else folder
     config = f"{output}/maxabs_quant_{generation}.json"

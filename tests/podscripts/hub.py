@@ -72,6 +72,10 @@ class Hub:
     ignores_range: bool = False
     forged: dict[str, list[bytes]] = field(default_factory=dict)
     """What is sent instead of a file's content, one after the other."""
+    web: dict[str, bytes] = field(default_factory=dict)
+    """Files of a web server that is no hub, by their path."""
+    moved: dict[str, str] = field(default_factory=dict)
+    """Where the web server sends those who ask for a path."""
     names: Callable[[str], str] = lambda name: name
     """What the listing calls a file."""
     port: int = 0
@@ -82,7 +86,7 @@ class Hub:
         return f"http://127.0.0.1:{self.port}"
 
     def add(self, model: str, files: dict[str, bytes], **more: Any) -> str:
-        """Add a model of one commit, which is returned."""
+        """Add a model of one commit, which is returned; or a dataset, as `datasets/ORG/NAME`."""
         commit = hashlib.sha1(json.dumps([model, sorted(files)]).encode()).hexdigest()
         self.repos[model] = Repo({commit: files}, {"main": commit}, **more)
         return commit
@@ -152,13 +156,17 @@ class Handler(BaseHTTPRequestHandler):
         if found := re.fullmatch(r"/cdn/(.+)/([0-9a-f]{40})/(.+)", parts.path):
             model, commit, name = found.groups()
             return self._content(name, self.hub.repos[model].commits[commit][unquote(name)])
+        if parts.path in self.hub.moved:
+            return 302, {"Location": self.hub.moved[parts.path]}, b""
+        if parts.path in self.hub.web:
+            return self._content(parts.path, self.hub.web[parts.path])
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token and token not in self.hub.granted | self.hub.valid:
             return error(401, "", INVALID_CREDENTIALS)
         return self._answer_to(parts.path, token)
 
     def _answer_to(self, path: str, token: str) -> Answer:
-        if found := re.fullmatch(r"/api/models/(.+?)(?:/(revision|tree)/([^/]+))?", path):
+        if found := re.fullmatch(r"/api/(?:models/)?(.+?)(?:/(revision|tree)/([^/]+))?", path):
             model, what, revision = found.groups()
             answer = self._commit(model, revision, token, listing=True)
             if isinstance(answer, tuple):

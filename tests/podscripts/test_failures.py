@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.podscripts.conftest import PATIENCE_SECONDS, Run, give
+from tests.podscripts.conftest import PATIENCE_SECONDS, PODSCRIPTS, Run, give
 from tests.podscripts.hub import INVALID_CREDENTIALS, Answer, Asked, Hub, error
 from tests.podscripts.models import SMALL, noise, size
+from tests.podscripts.test_needed import reasons
 from vllm_operator.api.prefetch import EXIT_ACT, FAILURES
 from vllm_operator.podscripts import hub as podscripts_hub
 from vllm_operator.podscripts import log
@@ -291,6 +292,4 @@ def test_a_time_out_of_a_volume_is_not_the_hubs() -> None:
 
 
 def test_the_operator_knows_every_reason() -> None:
-    source = Path(podscripts_hub.__file__).parent
-    text = "".join(file.read_text() for file in source.glob("*.py"))
-    assert set(re.findall(r'(?:Failure\(\s*|EXITS = \{)"(\w+)"', text)) == set(FAILURES)
+    assert reasons(PODSCRIPTS / "prefetch.py") == set(FAILURES)

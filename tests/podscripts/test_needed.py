@@ -2,12 +2,14 @@
 
 import ast
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
 from vllm_operator import podscripts
+from vllm_operator.api.reasons import Reason
 from vllm_operator.podscripts.files import CHEAP, File, needed
 
 SOURCES = sorted(Path(podscripts.__file__).parent.glob("*.py"))
@@ -90,16 +92,50 @@ def test_a_large_file_is_known_by_its_size(tmp_path: Path) -> None:
     assert not file.is_at(str(path / "below a file"))
 
 
+LAZY = {"frames.py": {"pandas", "pyarrow"}, "tasks.py": {"lm_eval"}}
+"""What only a quantization's image needs, and only some of its datasets."""
+
+
+def imported(file: Path, siblings: bool) -> set[str]:
+    """What a program imports: of others, or of its siblings."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(), feature_version=(3, 10))):
+        if isinstance(node, ast.Import) and not siblings:
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and bool(node.level) == siblings:
+            assert node.level < 2
+            found |= {str(node.module).split(".")[0]} if node.module else {alias.name for alias in node.names}
+    return found
+
+
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.name))
 def test_programs_need_nothing_that_an_image_has_not(file: Path) -> None:
     """Python 3.10, its standard library, huggingface_hub, and one another."""
-    imported = set()
-    for node in ast.walk(ast.parse(file.read_text(), feature_version=(3, 10))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            imported.add(str(node.module).split(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 1
-            assert (file.parent / f"{node.module}.py").exists()
-    assert imported <= {"huggingface_hub"} | sys.stdlib_module_names
+    allowed = {"huggingface_hub", *LAZY.get(file.name, ())}
+    assert imported(file, siblings=False) <= allowed | sys.stdlib_module_names
+    assert all((file.parent / f"{name}.py").exists() for name in imported(file, siblings=True))
+
+
+def closure(program: Path) -> set[Path]:
+    """A program, and all of ours that it imports."""
+    seen: set[Path] = set()
+    todo = {program}
+    while todo:
+        file = todo.pop()
+        seen.add(file)
+        todo |= {file.with_name(f"{name}.py") for name in imported(file, siblings=True)} - seen
+    return seen
+
+
+def reasons(*programs: Path) -> set[str]:
+    """Every reason that some programs may give."""
+    text = "".join(file.read_text() for program in programs for file in closure(program))
+    return set(re.findall(r'"(\w+)"', text)) & {reason.value for reason in Reason}
+
+
+@pytest.mark.parametrize("program", ["calibrate", "verify"])
+def test_what_runs_without_a_network_needs_the_standard_library_alone(program: str) -> None:
+    files = closure(SOURCES[0].with_name(f"{program}.py"))
+    for file in files:
+        assert imported(file, siblings=False) <= sys.stdlib_module_names, file.name
+    assert len(files) == 1 or program != "verify"

@@ -24,6 +24,9 @@ SHARDS = "(Worker_TP0 pid=12) Loading safetensors checkpoint shards:  50% Comple
         (SHARDS, Progress("Loading", 2, 4)),
         ("prefetch: download 5/140000000000", Progress("download", 5, 140_000_000_000)),
         ("prefetch: resolve", Progress("resolve", 0, 0)),
+        ("prefetch: dataset", Progress("dataset", 0, 0)),
+        ("calibrate: measure 32/512 ETA 7", Progress("measure", 32, 512, 7)),
+        ("calibrate: quantize", Progress("quantize", 0, 0)),
     ],
     ids=str,
 )
@@ -36,6 +39,7 @@ def test_the_last_line_counts_also_of_a_bar_that_is_redrawn() -> None:
     later = BAR.replace("3/36", "9/36", 1)
     assert read(f"{SHARDS}\r{BAR}\r{later}") == Progress("Prompt", 9, 36)
     assert read(f"{PLUGIN}\n{FORK}") == Progress("Decode", 1023, 1024)
+    assert read(f"calibrate: measure\n{SHARDS}\rcalibrate: measure 9/10") == Progress("measure", 9, 10)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from vllm_operator.api.reasons import Reason
 
@@ -17,30 +18,37 @@ FAILURES = {
 }
 """Reasons that a report may hold; ArtifactsChanged is that of `podscripts/verify.py`."""
 
-STEPS = ("prepare", "measure", "postprocess", "quantize", "unify", "verify", "done")
+Step = Literal["prepare", "measure", "postprocess", "quantize", "unify", "verify", "done"]
+STEPS: tuple[Step, ...] = get_args(Step)
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The result is there, every file of it."""
+    """The files that a server needs are there, and have been looked at."""
 
     output: str
-    manifest: str
+    """Their folder."""
     quant_config: str
-    generation: str
+    """QUANT_CONFIG of a server."""
+    generation: Literal["g2", "g3"]
+    """Of the cards that measured."""
     world_size: int
-    samples: int | None
+    """Cards that a server has to have."""
+    samples: int
+    """Measured; 0 where nobody tells, as of files that were made by hand."""
     files: int
     bytes: int
     sha256: str
-    """Of the manifest."""
+    """Of the manifest, and so of every file."""
+    manifest: str
+    """Its path: `manifest.json` in `output`, but for files that were made by hand where nobody may write."""
     reused: bool
-    """Whether all was there already."""
+    """Whether it was there already."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationFailure:
-    """There is no result."""
+    """There is no result that a server could use."""
 
     reason: Reason
     message: str
@@ -50,10 +58,12 @@ class CalibrationFailure:
 class CalibrationStep:
     """How far a calibration has come."""
 
-    step: str
+    step: Step
     done: int = 0
     total: int = 0
-    eta_minutes: int | None = None
+    """Samples, or requests of lm-eval; 0 where a step has no measure."""
+    eta: int | None = None
+    """Minutes that are left of the step, where the tool tells."""
 
 
 def read_report(text: str) -> Calibrated | CalibrationFailure | None:
@@ -62,17 +72,18 @@ def read_report(text: str) -> Calibrated | CalibrationFailure | None:
         report = json.loads(text)
         if "reason" in report:
             return CalibrationFailure(FAILURES[report["reason"]], str(report["message"]))
-        samples = report["samples"]
+        if report["generation"] not in ("g2", "g3"):
+            return None
         return Calibrated(
             output=str(report["output"]),
-            manifest=str(report.get("manifest") or f"{report['output']}/manifest.json"),
             quant_config=str(report["quantConfig"]),
-            generation=str(report["generation"]),
+            generation=report["generation"],
             world_size=int(report["worldSize"]),
-            samples=None if samples is None else int(samples),
+            samples=int(report["samples"]),
             files=int(report["files"]),
             bytes=int(report["bytes"]),
             sha256=str(report["sha256"]),
+            manifest=str(report["manifest"]),
             reused=bool(report["reused"]),
         )
     except (ValueError, TypeError, KeyError):
@@ -80,12 +91,13 @@ def read_report(text: str) -> Calibrated | CalibrationFailure | None:
 
 
 def read_step(line: str) -> CalibrationStep | None:
-    """What a line of a calibration's log says; None for lines that are for people."""
+    """What a line of a calibration's log says; None for the lines of the tool, and for people."""
     found = re.fullmatch(
-        rf"calibrate: ({'|'.join(STEPS)})(?: ([0-9]{{1,9}})/([0-9]{{1,9}}))?(?: ETA ([0-9]{{1,6}}))?",
+        rf"calibrate: ({'|'.join(STEPS)})"
+        r"(?: ([0-9]{1,18})/([0-9]{1,18}))?(?: ETA ([0-9]{1,9}))?",
         line.strip(),
     )
     if found is None:
         return None
     step, done, total, eta = found.groups()
-    return CalibrationStep(step, int(done or 0), int(total or 0), None if eta is None else int(eta))
+    return CalibrationStep(step, int(done or 0), int(total or 0), int(eta) if eta else None)  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ class Reason(StrEnum):
     EVICTED = "Evicted", "The kubelet has ended the pod or did not take it; the message holds its words."
     GATED_MODEL = (
         "GatedModel",
-        "The hub gives the model only to accounts that have been granted access, and the token is of none.",
+        "The hub gives the model or dataset only to accounts with access, and the token is of none.",
     )
     HUB_UNREACHABLE = (
         "HubUnreachable",

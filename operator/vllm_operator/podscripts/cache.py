@@ -16,12 +16,20 @@ UNFINISHED = ".prefetch.incomplete"
 what the other is writing."""
 
 
-class Cache:
-    """One model in the cache: `hub/models--ORG--NAME`, and where an older system may have put it."""
+def partial(path: str) -> str:
+    """Where a content is while it is being downloaded."""
+    return path + UNFINISHED
 
-    def __init__(self, home: str, hub: str, model: str) -> None:
+
+class Cache:
+    """One model in the cache: `hub/models--ORG--NAME`, and where an older system may have put it.
+
+    Or one dataset, in `hub/datasets--ORG--NAME`.
+    """
+
+    def __init__(self, home: str, hub: str, repository: str, word: str = "model") -> None:
         self.hub = hub
-        self.name = "models--" + model.replace("/", "--")
+        self.name = f"{word}s--" + repository.replace("/", "--")
         self.folder = os.path.join(hub, self.name)
         here = os.path.realpath(self.folder)
         # HUGGINGFACE_HUB_CACHE=/data and --download-dir /data; a volume that was mounted one level up.
@@ -39,7 +47,7 @@ class Cache:
 
     def partial(self, file: File) -> str:
         """Where the file's content is while it is being downloaded."""
-        return self.blob(file) + UNFINISHED
+        return partial(self.blob(file))
 
     def pointer(self, commit: str, file: File) -> str:
         """Where the file is looked for."""
@@ -138,9 +146,9 @@ class Cache:
 class Partial:
     """A file that is being downloaded. It is ours alone while it is open; a dead process locks nothing."""
 
-    def __init__(self, cache: Cache, file: File) -> None:
-        self.path = cache.partial(file)
-        self.blob = cache.blob(file)
+    def __init__(self, path: str, file: File) -> None:
+        self.path = partial(path)
+        self.blob = path
         self.file = file
         os.makedirs(os.path.dirname(self.path), exist_ok=True)
         self.handle = self._open()

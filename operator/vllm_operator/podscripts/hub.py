@@ -1,19 +1,18 @@
 """Asks a Hugging Face hub, and says what its answers mean to somebody who wants to serve a model."""
 
 import contextlib
-import errno
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from huggingface_hub import constants, get_token, hf_hub_url
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
+from .failures import Failure, of_system
 from .files import File
 from .log import note
 
@@ -25,46 +24,49 @@ CHUNK = 1 << 16
 COMMIT = re.compile(r"[0-9a-f]{40}")
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
-DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 NETWORK = {"requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2", "ssl", "socket"}
 """Modules whose exceptions are about the way to the hub."""
 
 
-class Failure(Exception):  # noqa: N818 - it is told to people as it stands
-    """Why there is no model: a reason for programs, a sentence with a remedy for people."""
+class Kind(NamedTuple):
+    """What is asked for, in words for people."""
 
-    def __init__(self, reason: str, message: str, wait: float = 0) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.wait = wait
-        """Seconds after which the hub wants to be asked again."""
+    word: str
+    missing: str
+    """The reason when there is none."""
+    field: str
+
+
+MODEL = Kind("model", "ModelNotFound", "spec.model.name")
+DATASET = Kind("dataset", "DatasetNotFound", "spec.dataset.huggingFace.name")
+FILE = Kind("file", "DatasetNotFound", "spec.dataset.url.url")
+"""Of any web server: it is never shown the token."""
 
 
 @contextlib.contextmanager
-def answer(url: str, **headers: str) -> Iterator[tuple[int, Iterator[bytes]]]:
+def answer(url: str, kind: Kind = MODEL, **headers: str) -> Iterator[tuple[int, Iterator[bytes]]]:
     """Ask the hub: its answer's status and body. Raises Failure, and what the client library raises."""
     session: Any = get_session()
     # Not by build_hf_headers: huggingface_hub 2 first asks the hub which programs of the world are agents.
     headers = {"User-Agent": "vllm-operator", "Accept-Encoding": "identity", **headers}
-    if token := get_token():
+    if kind != FILE and (token := get_token()):
         headers["Authorization"] = f"Bearer {token}"
     if callable(getattr(session, "stream", None)):  # httpx, since huggingface_hub 1.0; before that requests
         opened = session.stream("GET", url, headers=headers, timeout=TIMEOUT_SECONDS)
     else:
         opened = session.get(url, headers=headers, timeout=TIMEOUT_SECONDS, stream=True)
     with opened as response:
-        if response.status_code >= 400:
-            raise refused(response.status_code, response.headers)
+        status = response.status_code
+        if status >= 400 and (kind, status) != (FILE, HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE):
+            raise refused(status, response.headers, kind)
         body = response.iter_bytes if hasattr(response, "iter_bytes") else response.iter_content
-        yield response.status_code, body(CHUNK)
+        yield status, body(CHUNK)
 
 
-def listing(model: str, revision: str | None) -> tuple[str, dict[str, File]]:
+def listing(name: str, revision: str | None, kind: Kind = MODEL) -> tuple[str, dict[str, File]]:
     """The commit that a revision means, and all its files by name. Raises as `answer` does."""
     at = f"/revision/{quote(revision, safe='')}" if revision else ""
-    with answer(f"{constants.ENDPOINT}/api/models/{model}{at}?blobs=true") as (_, body):
+    with answer(f"{constants.ENDPOINT}/api/{kind.word}s/{name}{at}?blobs=true", kind) as (_, body):
         content = b"".join(body)
     try:
         data = json.loads(content)
@@ -81,7 +83,7 @@ def listing(model: str, revision: str | None) -> tuple[str, dict[str, File]]:
     ]
     if wrong or not COMMIT.fullmatch(commit):
         what = f"a file {wrong[0].name!r}" if wrong else f"a commit {commit!r}"
-        raise Failure("PrefetchFailed", f"The hub names {what} in {model}. Do not trust this hub.")
+        raise Failure("PrefetchFailed", f"The hub names {what} in {name}. Do not trust this hub.")
     return commit, {file.name: file for file in files}
 
 
@@ -92,9 +94,9 @@ def _file(entry: Mapping[str, Any]) -> File:
     )
 
 
-def file_url(model: str, commit: str, name: str) -> str:
+def file_url(name: str, commit: str, file: str, kind: Kind = MODEL) -> str:
     """Where a file's content is."""
-    return hf_hub_url(model, name, revision=commit)
+    return hf_hub_url(name, file, repo_type=kind.word, revision=commit)
 
 
 def check_token() -> None:
@@ -107,74 +109,64 @@ def check_token() -> None:
         )
 
 
-def refused(status: int, headers: Mapping[str, str]) -> Failure:
+def refused(status: int, headers: Mapping[str, str], kind: Kind = MODEL) -> Failure:
     """What an answer means that is an error."""
     code, words = headers.get("X-Error-Code", ""), headers.get("X-Error-Message", "").rstrip(".")
     known = {each.value: each.phrase for each in HTTPStatus}
-    said = f"The hub answered {status} ({words or known.get(status, 'no words')})."
+    who = "The server of the file" if kind == FILE else "The hub"
+    said = f"{who} answered {status} ({words or known.get(status, 'no words')})."
     if status in (408, 429) or status >= 500:
         after = headers.get("Retry-After", "")
         wait = int(after) if after.isdigit() else 0
         remedy = f"It wants to be asked again in {wait} seconds." if wait else "That should pass by itself."
         return Failure("HubUnreachable", f"{said} {remedy}", wait)
+    if kind == FILE:
+        remedy = f"Correct {kind.field}: the file is asked for without a token or a password."
+        return Failure(kind.missing, f"{said} {remedy}")
     if code == "GatedRepo" or (status == 403 and not get_token()):
         remedy = (
-            "Ask for access on the model's page, and name a Secret with the token of an account that has it "
-            "in spec.model.tokenSecretRef."
+            f"Ask for access on the {kind.word}'s page, and name a Secret with the token of an account that "
+            "has it in spec.model.tokenSecretRef."
         )
         return Failure("GatedModel", f"{said} {remedy}")
+    return _refused_name(status, code, said, kind)
+
+
+def _refused_name(status: int, code: str, said: str, kind: Kind) -> Failure:
     if code == "RevisionNotFound":
-        return Failure(
-            "ModelNotFound", f"{said} There is the model, but no such revision: correct spec.model.revision."
-        )
+        remedy = f"There is the {kind.word}, but no such revision: correct spec.model.revision."
+        return Failure(kind.missing, f"{said} {remedy}")
     if status in (401, 403) and get_token() and code != "RepoNotFound":
         remedy = (
-            "Put a valid token that may read this model into the Secret that spec.model.tokenSecretRef names."
+            f"Put a valid token that may read this {kind.word} into the Secret that "
+            "spec.model.tokenSecretRef names."
         )
         return Failure("InvalidToken", f"{said} {remedy}")
     if status in (401, 404):
         remedy = (
-            "Either there is no such model, or it is private: correct spec.model.name, or name a Secret with "
-            "a token that may read it in spec.model.tokenSecretRef."
+            f"Either there is no such {kind.word}, or it is private: correct {kind.field}, or name a Secret "
+            "with a token that may read it in spec.model.tokenSecretRef."
         )
-        return Failure("ModelNotFound", f"{said} {remedy}")
+        return Failure(kind.missing, f"{said} {remedy}")
     return Failure("PrefetchFailed", said)
 
 
-def understood(error: BaseException) -> Failure:
-    """What any error means."""
+def understood(error: BaseException, server: str = "") -> Failure:
+    """What any error means; the server is the hub, but where another is named."""
     if isinstance(error, Failure):
         return error
-    if isinstance(error, OSError) and error.errno in FULL:
-        remedy = "Give it more space (spec.cache.size may grow), or remove models from it that nobody serves."
-        return Failure("CacheFull", f"The cache is full ({error.strerror}). {remedy}")
-    if isinstance(error, OSError) and error.errno in DENIED:
-        return Failure("CacheNotReadable", _denied(error))
+    if failure := of_system(error, constants.HF_HOME):
+        return failure
     module = type(error).__module__.split(".")[0]
     if module in NETWORK or (isinstance(error, (ConnectionError, TimeoutError)) and error.filename is None):
-        words = f"{constants.ENDPOINT} cannot be reached ({type(error).__name__}: {error})."
+        words = f"{server or constants.ENDPOINT} cannot be reached ({type(error).__name__}: {error})."
         return Failure("HubUnreachable", f"{words} Check name resolution, proxies and network policies.")
     return Failure("PrefetchFailed", f"{type(error).__name__}: {error}")
 
 
-def _denied(error: OSError) -> str:
-    path = str(error.filename or constants.HF_HOME)
-    while not os.path.lexists(path):
-        path = os.path.dirname(path)
-    if error.errno == errno.EROFS:
-        return (
-            f"{path} would have to be written, and is mounted read-only: the cache does not hold all of the "
-            "model. Fill it, or give a claim that can be written."
-        )
-    owner = os.lstat(path)
-    return (
-        f"uid {os.getuid()} may not use {path}: it belongs to uid {owner.st_uid}, gid {owner.st_gid}, mode "
-        f"{owner.st_mode & 0o7777:04o}. Give the volume's files to uid {os.getuid()} (chown -R), or set "
-        "spec.cache.fsGroup to a group that may read and write them."
-    )
-
-
-def patiently(action: Callable[[], None], pause: float, moved: Callable[[], int] = int) -> None:
+def patiently(
+    action: Callable[[], None], pause: float, moved: Callable[[], int] = int, server: str = ""
+) -> None:
     """Do it, and again while the hub is to blame; for ever while bytes come in. Raises Failure."""
     failed = 0
     while True:
@@ -182,7 +174,7 @@ def patiently(action: Callable[[], None], pause: float, moved: Callable[[], int]
         try:
             return action()
         except Exception as error:
-            failure = understood(error)
+            failure = understood(error, server)
             failed = 1 if moved() > before else failed + 1
             hopeless = failed >= ATTEMPTS or failure.wait > LONGEST_WAIT_SECONDS
             if failure.reason != "HubUnreachable" or hopeless:

@@ -6,17 +6,17 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from huggingface_hub import get_token
+secrets: set[str] = set()
+"""What is hidden besides the environment's HF_TOKEN: a program adds what else it knows."""
 
 
 def masked(text: str) -> str:
     """The text on one line, without tokens and passwords."""
-    for secret in (get_token(), os.environ.get("HF_TOKEN", "").strip()):
-        if secret:
-            text = text.replace(secret, "***")
+    for secret in {os.environ.get("HF_TOKEN", "").strip(), *secrets} - {""}:
+        text = text.replace(secret, "***")
     return " ".join(re.sub(r"hf_\w+|(?<=://)[^/@\s]+(?=@)", "***", text).split())
 
 
@@ -34,13 +34,29 @@ def report(path: str, content: Mapping[str, Any]) -> None:
         note(f"The report cannot be written ({error}): {content}")
 
 
-class Progress:
-    """Says on stdout what is being done: `prefetch: STEP` or `prefetch: STEP DONE/TOTAL`, in bytes."""
+def line(text: str) -> None:
+    """Tell a program that reads the log."""
+    print(text, flush=True)
 
-    def __init__(self, seconds: float) -> None:
+
+class Progress:
+    """Says on stdout what is being done: `PROGRAM: STEP`, `PROGRAM: STEP DONE/TOTAL`, and ` ETA MINUTES`."""
+
+    def __init__(
+        self,
+        seconds: float,
+        program: str = "prefetch",
+        say: Callable[[str], None] = line,
+        buried: Callable[[], bool] = bool,
+    ) -> None:
         self.step, self.done, self.total = "", 0, 0
+        self.eta: int | None = None
+        """Minutes that are left, where somebody knows."""
         self.received = 0
         """Bytes that came over the network."""
+        self._program, self._tell = program, say
+        self._buried = buried
+        """Whether so much else has been said since that it has to be said again."""
         self._said = ""
         self._seconds = seconds
         self._lock = threading.Lock()
@@ -48,22 +64,27 @@ class Progress:
 
     def begin(self, step: str, done: int = 0, total: int = 0) -> None:
         """Take up another step."""
-        with self._lock:
-            self.step, self.done, self.total = step, done, total
+        self.set(step, done, total)
         self._say()
 
+    def set(self, step: str, done: int, total: int, eta: int | None = None) -> None:
+        """Be so far; it is told when there is time."""
+        with self._lock:
+            self.step, self.done, self.total, self.eta = step, done, total, eta
+
     def add(self, done: int, received: int = 0) -> None:
-        """So many bytes more."""
+        """So much more."""
         with self._lock:
             self.done += done
             self.received += received
 
     def _say(self) -> None:
         with self._lock:
-            line = f"prefetch: {self.step}" + (f" {self.done}/{self.total}" if self.total else "")
-            if self.step and line != self._said:
-                print(line, flush=True)
-            self._said = line
+            text = f"{self._program}: {self.step}" + (f" {self.done}/{self.total}" if self.total else "")
+            text += "" if self.eta is None else f" ETA {self.eta}"
+            if self.step and (text != self._said or self._buried()):
+                self._tell(text)
+            self._said = text
 
     def _repeat(self) -> None:
         while True:

@@ -28,7 +28,7 @@ def read(log: str) -> Progress | None:
         if fetched:
             return Progress(fetched.step, fetched.done, fetched.total)
         if measured:
-            return Progress(measured.step, measured.done, measured.total, measured.eta_minutes)
+            return Progress(measured.step, measured.done, measured.total, measured.eta)
         for step in _STEPS:
             found = step.search(line)
             if found:

@@ -15,6 +15,7 @@ from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import View
 
 MOST_USERS = 64
+_STEPS: tuple[str, ...] = STEPS
 
 
 def _of(view: View) -> tuple[ObservedQuantization, QuantizationTarget]:
@@ -157,12 +158,12 @@ def progress(observed: ObservedQuantization) -> CalibrationProgress | None:
     done = observed.progress
     if done is None:
         return None
-    step = STEPS.index(done.phase) + 1 if done.phase in STEPS else 0
+    step = _STEPS.index(done.phase) + 1 if done.phase in _STEPS else 0
     measure = f" {done.done:,} of {done.total:,}" if done.total else ""
     left = f", {done.minutes_left} min left" if done.minutes_left is not None else ""
     return CalibrationProgress(
         step=step,
-        steps=len(STEPS),
+        steps=len(_STEPS),
         done=done.done,
         total=done.total,
         message=f"{done.phase}{measure}{left}",
