@@ -28,7 +28,8 @@ from vllm_operator.podscripts.failures import Failure
 
 Runner = Callable[..., Run]
 ROWS = [{"system_prompt": "You help.", "question": f"What is {n}? é"} for n in range(50)]
-FRAME = pandas.DataFrame(ROWS)
+PICKLED = pickle.dumps(ROWS)
+DIGEST = hashlib.sha256(PICKLED).hexdigest()
 
 
 class Touch:
@@ -102,18 +103,28 @@ def test_a_mounted_pickle_is_copied_and_not_loaded(
     assert not trace.exists()
 
 
+@pytest.mark.parametrize("name", ["d.pkl", "d.pkl.gz", "d.jsonl"])
 def test_a_staged_file_is_used_again_where_nobody_may_write(
-    model: str,
-    prefetch: Runner,
-    volume: Callable[[int], Path],
-    read_only: Callable[[Path], None],
-    place: Path,
+    prefetch: Runner, volume: Callable[[int], Path], read_only: Callable[[Path], None], place: Path, name: str
 ) -> None:
-    home, file = volume(4), place / "mounted/d.pkl"
-    file.write_bytes(pickle.dumps(ROWS))
-    first = prefetch(home, model, "--dataset-file", str(file)).done.dataset
+    content = {"d.pkl": PICKLED, "d.pkl.gz": gzip.compress(PICKLED), "d.jsonl": lines(ROWS)}[name]
+    home, file = volume(4), place / "mounted" / name
+    file.write_bytes(content)
+    (home / "model").mkdir()
+    (home / "model/config.json").write_text("{}")
+    arguments = (f"{home}/model", "--dataset-file", str(file))
+    first = prefetch(home, *arguments).done.dataset
     read_only(home)
-    assert prefetch(home, model, "--dataset-file", str(file)).done.dataset == first
+    assert prefetch(home, *arguments).done.dataset == first
+
+
+def test_what_a_killed_copy_has_left(model: str, prefetch: Runner, place: Path) -> None:
+    file = place / "mounted/d.pkl"
+    file.write_bytes(PICKLED)
+    (place / "datasets").mkdir()
+    (place / f"datasets/{DIGEST}.pkl.prefetch.incomplete").write_bytes(PICKLED[:-5] + b"other")
+    give(place)
+    assert staged(prefetch(place, model, "--dataset-file", str(file)), place)[1] == PICKLED
 
 
 def test_a_staged_file_that_was_changed_is_staged_anew(model: str, prefetch: Runner, place: Path) -> None:
@@ -252,10 +263,6 @@ def test_an_image_without_pandas(model: str, prefetch: Runner, place: Path) -> N
     (place / "mounted/d.csv").write_bytes(FORMATS["d.csv"])
     run = prefetch(place, model, "--dataset-file", str(place / "mounted/d.csv"))
     check(run, "CalibrationToolMissing", EXIT_ACT, "no pandas here", ".pkl")
-
-
-PICKLED = pickle.dumps(ROWS)
-DIGEST = hashlib.sha256(PICKLED).hexdigest()
 
 
 def from_web(hub: Hub, *more: str, path: str = "/web/d.pkl", sha256: str = DIGEST) -> tuple[str, ...]:
@@ -411,7 +418,9 @@ def test_a_signature_is_told_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert log.masked(f"cannot connect to {SIGNED}") == "cannot connect to http://127.0.0.1:9/d.pkl?***"
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "ftp://x/y", "//x/y", "d.pkl", "http:///x"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "ftp://x/y", "//x/y", "d.pkl", "http:///x", "http://[x/y", "http://x:y/z"]
+)
 def test_other_addresses(model: str, prefetch: Runner, place: Path, url: str) -> None:
     run = prefetch(place, model, "--dataset-url", url, "--dataset-sha256", DIGEST)
     check(run, "DatasetNotFound", EXIT_ACT, "http://", "spec.dataset.url.url")

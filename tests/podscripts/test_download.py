@@ -293,7 +293,7 @@ def test_two_at_a_time_share_the_work(hub: Hub, start: Runner, place: Path) -> N
 
     hub.before = before
     runs = [start(place, "org/model") for _ in range(2)]
-    assert [run.wait().code for run in runs] == [0, 0]
+    assert [(run.wait().code, run.err) for run in runs] == [(0, ""), (0, "")]
     assert sum(run.done.downloaded for run in runs) == hub.sent == size(SHARDED)
     assert content(snapshot(place, "org/model", commit)) == SHARDED
 

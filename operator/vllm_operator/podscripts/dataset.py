@@ -14,7 +14,7 @@ import sys
 import uuid
 import zlib
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from huggingface_hub import constants
 
@@ -82,27 +82,29 @@ class Staging:
     def keep(self, content: bytes) -> Staged:
         """Put a content there."""
         sha256 = hashlib.sha256(content).hexdigest()
+        if known := self.found(sha256):
+            return known
         os.makedirs(self.folder, exist_ok=True)
         self._write(self.path(sha256), content)
         return {"path": self.path(sha256), "sha256": sha256, "bytes": len(content)}
 
     def copy(self, source: BinaryIO) -> Staged:
         """Put a pickle there, as it is. Raises Failure."""
-        os.makedirs(self.folder, exist_ok=True)
-        fresh = os.path.join(self.folder, f".{uuid.uuid4().hex}.incomplete")
+        sha256, size = digest_of(source)
+        if known := self.found(sha256):
+            return known
+        check_pickle(source, size)
+        source.seek(0)
+        partial = Partial(self.path(sha256), File("", size, sha256))
         try:
-            with open(fresh, "wb+") as handle:
-                while chunk := source.read(CHUNK):
-                    handle.write(chunk)
-                handle.flush()
-                os.fsync(handle.fileno())
-                check_pickle(handle)
-                handle.seek(0)
-                sha256, size = digest_of(handle)
-            os.replace(fresh, self.path(sha256))
+            partial.restart()
+            while chunk := source.read(CHUNK):
+                partial.write(chunk)
+            if not partial.finish():
+                words = "The dataset is being changed while it is read."
+                raise Failure("DatasetInvalid", f"{words} Let it be, and delete the prefetch Job.")
         finally:
-            with contextlib.suppress(OSError):
-                os.unlink(fresh)
+            partial.close()
         return {"path": self.path(sha256), "sha256": sha256, "bytes": size}
 
     def _write(self, path: str, content: bytes) -> None:
@@ -127,12 +129,12 @@ def digest_of(handle: BinaryIO) -> tuple[str, int]:
     return hasher.hexdigest(), size
 
 
-def check_pickle(handle: BinaryIO) -> None:
+def check_pickle(handle: BinaryIO, size: int) -> None:
     """Look at both ends of it, which is all that may be done to a pickle here. Raises Failure."""
     handle.seek(0)
-    first = handle.read(64)
-    handle.seek(-1, os.SEEK_END) if first else None
-    if first[:2] not in PICKLE or handle.read(1) != b".":
+    first = handle.read(2)
+    handle.seek(max(size - 1, 0))
+    if first not in PICKLE or handle.read(1) != b".":
         raise Failure(
             "DatasetInvalid",
             "The dataset is no whole pickle of a data frame, but something else, or a piece of one. Give a "
@@ -168,11 +170,6 @@ def _stage_file(staging: Staging, path: str, name: str, limit: int) -> Staged:
                 rows = Rows(limit)
                 rows.read(source, os.path.basename(name.removesuffix(".gz")).lower())
                 return staging.keep(rows.pickled())
-            if not zipped:
-                known = staging.found(digest_of(source)[0])
-                if known:
-                    return known
-                source.seek(0)
             return staging.copy(source)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         if error.filename != path:
@@ -186,10 +183,7 @@ def _stage_file(staging: Staging, path: str, name: str, limit: int) -> Staged:
 
 def _stage_url(staging: Staging, options: argparse.Namespace, progress: Progress) -> Staged:
     url, sha256 = options.dataset_url, options.dataset_sha256.lower()
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        words = "The address of the dataset begins with neither http:// nor https://."
-        raise Failure("DatasetNotFound", f"{words} Correct {FILE.field}.")
+    parts, server = _address(url)
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise Failure("DatasetInvalid", "spec.dataset.url.sha256 is no SHA-256: 64 hexadecimal digits.")
     if len(parts.query) >= SECRET:  # what signs an address is a password
@@ -199,7 +193,6 @@ def _stage_url(staging: Staging, options: argparse.Namespace, progress: Progress
     if known:
         return known
     path = os.path.join(staging.notes, "downloads", sha256)
-    server = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
     partial = Partial(path, File(server, sys.maxsize, sha256))
     try:
         patiently(
@@ -212,6 +205,18 @@ def _stage_url(staging: Staging, options: argparse.Namespace, progress: Progress
     with contextlib.suppress(OSError):
         os.unlink(path)
     return staged
+
+
+def _address(url: str) -> tuple[SplitResult, str]:
+    """The parts of an address, and its server as it may be told."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return parts, f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+    except ValueError:
+        pass
+    words = "The address of the dataset is no whole one that begins with http:// or https://."
+    raise Failure("DatasetNotFound", f"{words} Correct {FILE.field}.")
 
 
 def _complete(url: str, partial: Partial, progress: Progress) -> None:

@@ -113,8 +113,7 @@ class Repository:
             pass  # it may be written
         volume = os.statvfs(self.cache.folder)
         free = volume.f_bavail * volume.f_frsize
-        there = [self.cache.partial(file) for file in files if os.path.exists(self.cache.partial(file))]
-        wanted = sum(file.size for file in files) - sum(map(os.path.getsize, there))
+        wanted = sum(file.size - _have(self.cache.partial(file)) for file in files)
         if volume.f_blocks and wanted > free:  # some network file systems do not say
             raise OSError(
                 errno.ENOSPC, f"{wanted / 2**30:.2f} GiB more are needed, {free / 2**30:.2f} GiB are free"
@@ -155,6 +154,14 @@ class Repository:
             raise Failure(
                 "HubUnreachable", f"The hub sent another content of {file.name} than it had announced."
             )
+
+
+def _have(path: str) -> int:
+    """Bytes that are there; another run may give the file its name meanwhile."""
+    try:
+        return os.path.getsize(path)
+    except FileNotFoundError:
+        return 0
 
 
 def code_elsewhere(folder: str) -> set[str]:
