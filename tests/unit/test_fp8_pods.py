@@ -1,5 +1,6 @@
 """What FP8 makes of a pod: flags, variables, mounts, the look at the files before the start."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.things import ARTIFACTS, DEFAULT, kinds, observed, quantization, record_of, server
+from vllm_operator.api.calibration import CalibrationFailure, read_report
 from vllm_operator.api.observed import Artifacts
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired import fp8, profile, records
@@ -99,24 +101,58 @@ def test_the_program_comes_out_as_it_is() -> None:
     assert expanded(verify["command"][2]) == records.verifier().read_text()
 
 
+def test_a_program_of_any_text_comes_out_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "verify.py"
+    program.write_text("print('$(HOME) $$ {{ 7 }}')\n# \u2028\n")
+    before = records.renderer.__wrapped__()
+    monkeypatch.setattr(records, "verifier", lambda: program)
+    monkeypatch.setattr(fp8, "_program", fp8._program.__wrapped__)
+    (verify,) = template(REF)["spec"]["initContainers"]
+    assert expanded(verify["command"][2]) == program.read_text()
+    # It stands in the template: another one is something to take (status.refreshAvailable).
+    assert records.renderer.__wrapped__() != before
+
+
 @given(st.text(alphabet="$()aA\n'\"\\", max_size=20))
 def test_the_kubelet_expands_nothing(text: str) -> None:
     assert expanded(literal(text)) == text
 
 
-def test_the_program_runs_without_a_file_of_its_own(tmp_path: Path) -> None:
-    """As the container runs it: from its source, in a folder where nothing of ours is."""
-    (verify,) = template(REF)["spec"]["initContainers"]
-    source = expanded(verify["command"][2])
+def look(folder: Path, sha256: str) -> tuple[int, str]:
+    """Exit code and report of the container for a calibration in a folder, as the kubelet would run it."""
+    found = ARTIFACTS._replace(output=str(folder), manifest=str(folder / "manifest.json"), sha256=sha256)
+    (verify,) = template(REF, found)["spec"]["initContainers"]
+    _, *command = [expanded(word) for word in (*verify["command"], *verify["args"])]
+    report = folder.parent / "report"
+    # In a folder where nothing of ours is: there are no files of the operator's in the pod.
     done = subprocess.run(
-        [sys.executable, "-c", source, *verify["args"], "--report", "report"],
-        cwd=tmp_path,
+        [sys.executable, "-I", *command, "--report", str(report)],
+        cwd=folder.parent,
         capture_output=True,
         text=True,
         check=False,
     )
     assert "Traceback" not in done.stderr
-    assert "unrecognized" not in done.stderr
+    return done.returncode, report.read_text() if report.exists() else ""
+
+
+def test_the_container_lets_only_the_files_pass_that_the_record_names(tmp_path: Path) -> None:
+    folder = tmp_path / "$(HOME) it's"
+    folder.mkdir()
+    (folder / "a.npz").write_bytes(b"scales")
+    listed = {"size": 6, "sha256": hashlib.sha256(b"scales").hexdigest()}
+    manifest = json.dumps({"files": {"a.npz": listed}}).encode()
+    (folder / "manifest.json").write_bytes(manifest)
+    sha256 = hashlib.sha256(manifest).hexdigest()
+    assert look(folder, sha256) == (0, "")
+    (folder / "a.npz").write_bytes(b"others")
+    code, report = look(folder, sha256)
+    said = read_report(report)
+    assert code == 78
+    assert isinstance(said, CalibrationFailure)
+    assert said.reason == Reason.ARTIFACTS_CHANGED
+    assert str(folder / "a.npz") in said.message
+    assert look(folder, "0" * 64)[0] == 78
 
 
 @pytest.mark.parametrize(

@@ -187,4 +187,6 @@ def test_containers_of_others_are_told_of_only_in_trouble() -> None:
 def test_pods_of_jobs_have_none_of_ours() -> None:
     labels = {"batch.kubernetes.io/job-name": "j", "app.kubernetes.io/component": "prefetch"}
     found = begun(verify(terminated(1, "Error"), name="mesh"), labels=labels)
+    found["status"]["containerStatuses"][1]["name"] = "prefetch"
+    assert pod(found).creating_since == SCHEDULED
     assert (pod(found).container, pod(found).exit_code) == ("prefetch", None)

@@ -367,6 +367,7 @@ def test_an_edit_that_fetches_again_makes_no_pods_for_who_waits() -> None:
     assert wanted(made(edited, ready, record, runs(record)))["replicas"] == 2
     assert wanted(made(edited, RUNS, record, runs(record)))["replicas"] == 0
     assert wanted(made(edited | REF, RUNS, record, runs(record)))["replicas"] == 2
+    assert wanted(made(edited | REF, ready, record, nobody))["replicas"] == 2
 
 
 def seen(state: QuantizationState | None, spec: dict[str, Any], *children: Child) -> Observed:
