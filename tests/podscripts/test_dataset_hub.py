@@ -238,8 +238,8 @@ def test_an_image_without_lm_eval(prefetch: Runner, place: Path) -> None:
 
 
 TASKS = {
-    "gms8k": ("DatasetNotFound", EXIT_ACT, ("no task gms8k", "spec.dataset.tasks")),
-    "gone": ("DatasetNotFound", EXIT_ACT, ("doesn't exist on the Hub", "spec.dataset.tasks")),
+    "gms8k": ("DatasetNotFound", EXIT_ACT, ("no task gms8k", "spec.tasks")),
+    "gone": ("DatasetNotFound", EXIT_ACT, ("doesn't exist on the Hub", "spec.tasks")),
     "gated": ("GatedModel", EXIT_ACT, ("gated dataset", "spec.model.tokenSecretRef")),
     "down": ("HubUnreachable", PASSING, ("Couldn't reach the hub",)),
 }

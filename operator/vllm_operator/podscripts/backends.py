@@ -77,13 +77,15 @@ def own_copy(work: str, dataset: str, sha256: str) -> str:
         if error.filename != dataset:
             raise
         words = f"{dataset} is not there any more."
-        raise Failure("DatasetInvalid", f"{words} Delete the prefetch Job: it stages it anew.") from error
+        raise Failure(
+            "DatasetInvalid", f"{words} Delete the FP8Quantization and apply it again: that stages it anew."
+        ) from error
     if hasher.hexdigest() != sha256.lower():
         os.unlink(path)
         raise Failure(
             "DatasetInvalid",
             f"{dataset} has the SHA-256 {hasher.hexdigest()}, not {sha256}: somebody has changed it since it "
-            "was staged, and it was not loaded. Delete it and the prefetch Job, which stages it anew.",
+            "was staged, and it was not loaded. Delete it and the FP8Quantization, and apply that again.",
         )
     return path
 
@@ -92,7 +94,7 @@ def scripts_copy(work: str, scripts: str) -> str:
     """The scripts where they can write beside themselves. Raises Failure and OSError."""
     if not os.path.isfile(os.path.join(scripts, MAIN)):
         remedy = (
-            f"It holds {TOOL}: set spec.backend: Command and spec.dataset.tasks."
+            f"It holds {TOOL}: set spec.backend: Command and spec.tasks."
             if shutil.which(TOOL)
             else "Take an image of vllm-gaudi, or one with vllm-gaudi-calibrate and spec.backend: Command."
         )
@@ -131,7 +133,7 @@ def command_words(options: argparse.Namespace, model: str) -> list[str]:
     tool = shutil.which(TOOL)
     if tool is None:
         remedy = (
-            "It holds calibration scripts: set spec.backend: Script and another dataset than tasks."
+            "It holds calibration scripts: set spec.backend: Script and spec.dataset."
             if os.path.isfile(os.path.join(options.scripts, MAIN))
             else "Take an image of vllm-gaudi that holds it."
         )

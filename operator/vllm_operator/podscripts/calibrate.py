@@ -52,7 +52,7 @@ def check(options: argparse.Namespace) -> None:
         backends.check_script_words(options.name, options.output)
     if not any(is_there(os.path.join(options.model, name)) for name in ("config.json", "params.json")):
         words = f"{options.model} holds no model that can be read: it has no config.json."
-        raise Failure("CacheNotReadable", f"{words} Delete the prefetch Job, which brings it anew.")
+        raise Failure("CacheNotReadable", f"{words} Delete the FP8Quantization and apply it again.")
 
 
 @contextlib.contextmanager

@@ -142,7 +142,7 @@ def _judge(options: argparse.Namespace, outcome: tool.Outcome, told: Told) -> No
         raise Failure(
             "CalibrationToolMissing",
             f"The image's {name} calibrates no more ({_last(outcome, told)}). Set spec.backend: Command and "
-            "spec.dataset.tasks, or take an older image.",
+            "spec.tasks, or take an older image.",
         )
     if told.no_device:
         words = f"{name} finds no card of Gaudi 2 or 3, but {told.no_device!r} ({_last(outcome, told)})."

@@ -19,7 +19,7 @@ def bring(names: list[str], progress: Progress) -> None:
         unknown = sorted(set(names) - set(manager.all_tasks))
         if unknown:
             words = f"lm-eval knows no task {', '.join(unknown)}."
-            raise Failure("DatasetNotFound", f"{words} Correct spec.dataset.tasks.")
+            raise Failure("DatasetNotFound", f"{words} Correct spec.tasks.")
         for name in names:
             _load(load, manager, name)
             progress.add(1)
@@ -31,7 +31,7 @@ def _library() -> tuple[Any, Any]:
     except ImportError as error:
         raise Failure(
             "CalibrationToolMissing",
-            f"The image holds no lm-eval ({error}), which brings the data of spec.dataset.tasks. Take an "
+            f"The image holds no lm-eval ({error}), which brings the data of spec.tasks. Take an "
             "image with vllm-gaudi-calibrate and lm-eval, or another dataset.",
         ) from error
     return TaskManager(), get_task_dict
@@ -51,5 +51,5 @@ def _load(load: Any, manager: Any, name: str) -> None:
                 "Ask for access, and name a Secret with the account's token in spec.model.tokenSecretRef."
             )
             raise Failure("GatedModel", f"The data of task {name}: {words}. {remedy}") from error
-        remedy = "Correct spec.dataset.tasks."
+        remedy = "Correct spec.tasks."
         raise Failure("DatasetNotFound", f"The data of task {name}: {words}. {remedy}") from error

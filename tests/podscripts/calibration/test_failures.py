@@ -227,7 +227,7 @@ def test_an_image_without_the_command(pod: Pod, command: Command) -> None:
 def test_a_dataset_that_is_not_what_was_staged_is_not_loaded(pod: Pod, how: str) -> None:
     dataset = pod.place / "data/datasets/staged.pkl"
     dataset.write_bytes(b"other") if how == "changed" else dataset.unlink()
-    check(pod.run(), "DatasetInvalid", EXIT_ACT, str(dataset), "prefetch Job")
+    check(pod.run(), "DatasetInvalid", EXIT_ACT, str(dataset), "the FP8Quantization")
     assert not pod.calls()
     assert not (pod.place / "work/dataset.pkl").exists() or how == "gone"
 
