@@ -57,7 +57,7 @@ def is_full(folder: str, little: int = LITTLE) -> bool:
 
 def cache_full(words: str) -> Failure:
     """The volume has no more space."""
-    remedy = "Give its claim more space (spec.cache.size of a server may grow), or remove unused models from it."
+    remedy = "Give its claim more space (spec.cache.size of a server may grow), or remove unused models."
     return Failure("CacheFull", f"The cache is full ({words}). {remedy}")
 
 
