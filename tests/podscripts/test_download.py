@@ -1,5 +1,6 @@
 """From a name to a verified snapshot, whatever happens on the way."""
 
+import argparse
 import contextlib
 import itertools
 import os
@@ -9,10 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from tests.podscripts.conftest import PATIENCE_SECONDS, Run, give
 from tests.podscripts.hub import Asked, Hub, error, etag
 from tests.podscripts.models import NEEDLESS, SHARDED, SMALL, noise, size
+from vllm_operator.podscripts.files import File
+from vllm_operator.podscripts.log import Progress
+from vllm_operator.podscripts.repository import Repository
 
 Runner = Callable[..., Run]
 OFFLINE = """
@@ -296,6 +301,15 @@ def test_two_at_a_time_share_the_work(hub: Hub, start: Runner, place: Path) -> N
     assert [(run.wait().code, run.err) for run in runs] == [(0, ""), (0, "")]
     assert sum(run.done.downloaded for run in runs) == hub.sent == size(SHARDED)
     assert content(snapshot(place, "org/model", commit)) == SHARDED
+
+
+def test_a_file_that_another_run_finishes_between_two_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(os.path, "exists", lambda path: True)
+    repository = Repository(argparse.Namespace(), Progress(9), "org/model")
+    repository._check_space([File("model.safetensors", 5, "0" * 64)])
 
 
 def test_code_that_the_configuration_names_is_brought(
