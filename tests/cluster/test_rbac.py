@@ -6,8 +6,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.cluster import support
-from tests.harness import manifests
+from tests.cluster import quantizing, support
 from tests.harness.api import Api
 from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess, shipped_rbac
@@ -89,9 +88,11 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         found = {"metadata": {"annotations": {"test-found": "yes"}}}
         api.patch("Pod", namespace, pod["metadata"]["name"], found)
         api.wait_gone("ServiceAccount", namespace, "chat-vllm")
-        api.create(manifests.claim(namespace, "weights", "wait"))
-        support.put(api, support.server(namespace, "other", cache={"claimName": "weights"}))
+        quantizing.make_claim(api, namespace)
+        support.put(api, support.server(namespace, "other", cache={"claimName": quantizing.CLAIM}))
         support.wait_serving(api, namespace, "other")
+        support.put(api, quantizing.quantization(namespace))
+        quantizing.wait_ready(api, namespace)
         api.wait_for(
             lambda: [each for each in audit.requests(operator.user) if each.subresource == "log"],
             timeout=support.READY_SECONDS,
