@@ -90,5 +90,6 @@ def result(job: Object, **other: Any) -> str:
     arguments = job["spec"]["template"]["spec"]["containers"][0]["args"]
     output = f"{arguments[arguments.index('--output') + 1]}/model"
     report = {"output": output, "quantConfig": f"{output}/q.json", "generation": "g3", "worldSize": 1}
+    report["manifest"] = f"{output}/manifest.json"
     counts = {"samples": 1, "files": 1, "bytes": 1, "sha256": "beef", "reused": False}
     return json.dumps(report | counts | other)

@@ -96,6 +96,7 @@ def _result(pod: Object) -> Object:
     output = f"{arguments[arguments.index('--output') + 1]}/llama-3.1-70b-instruct"
     found = {"output": output, "quantConfig": f"{output}/maxabs_quant_g2.json", "generation": "g2"}
     return found | {
+        "manifest": f"{output}/manifest.json",
         "worldSize": 8,
         "samples": 512,
         "files": 50,
