@@ -163,6 +163,7 @@ def basis(observed: ObservedQuantization) -> Hashable:
         frozenset((child.uid, child.owner) for child in observed.children.values() if child.kind == "Job"),
         (claim.access_modes, claim.phase) if claim else None,
         recipe.holders(observed),
+        recipe.shared(observed),
     )
 
 

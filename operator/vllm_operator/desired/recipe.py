@@ -163,9 +163,14 @@ def prefetch(observed: ObservedQuantization, defaults: Defaults) -> jobs.Work:
 
 def _of_download(observed: ObservedQuantization) -> dict[str, dict[str, str]]:
     """Resources of the prefetch: where a server's own binds the volume, that asks for the room."""
+    asked = Resources() if shared(observed) else observed.quantization.spec.resources
+    return jobs.of_a_download(observed, asked)
+
+
+def shared(observed: ObservedQuantization) -> bool:
+    """Whether a server that names the quantization has the same claim."""
     claim = names.claim(observed.quantization)
-    shared = any(user.claim == claim for user in observed.users)
-    return jobs.of_a_download(observed, Resources() if shared else observed.quantization.spec.resources)
+    return any(user.claim == claim for user in observed.users)
 
 
 def _dataset(spec: FP8QuantizationSpec) -> tuple[list[str], list[Json]]:
