@@ -95,12 +95,7 @@ def refused(view: View) -> Verdict | None:
     words = view.observed.events.get(view.job or "")
     if not words:
         return None
-    again = view.kubectl(f"delete job {view.job}")
-    message = (
-        f"The pod of Job {view.job} is refused: {words.rstrip('.')}. Mend what it names, or change the spec. "
-        f"It is tried again ever more seldom; at once: {again}"
-    )
-    return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
+    return pods.refused(f"The pod of Job {view.job} is", words, view.kubectl(f"delete job {view.job}"))
 
 
 def trying_again(view: View) -> Verdict | None:

@@ -45,6 +45,15 @@ _NO_CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)" not found')
 """The scheduler's words (k8s.io/kubernetes v1.36.3, pkg/scheduler/framework/plugins/volumebinding)."""
 
 
+def refused(who_are: str, words: str, again: str) -> Verdict:
+    """The API server refuses pods that a controller makes."""
+    message = (
+        f"{who_are} refused: {words.rstrip('.')}. Mend what it names, or change the spec. It is tried "
+        f"again ever more seldom; at once: {again}"
+    )
+    return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
+
+
 def cache_unbound(view: View) -> Verdict | None:
     """The pod waits for its claim, and the claim has no volume."""
     claim, name = view.observed.claim, names.claim(view.resource)

@@ -55,11 +55,7 @@ def pods_refused(view: View) -> Verdict | None:
     if deployment is None or not deployment.failure or not deployment.observed():
         return None
     again = view.kubectl(f"rollout restart deployment/{names.deployment(view.server.name)}")
-    message = (
-        f"Pods are refused: {deployment.failure}. Mend what it names, or change the spec. They are tried "
-        f"again ever more seldom; at once: {again}"
-    )
-    return Verdict(False, Reason.CHILD_REJECTED, message, stalled=True)
+    return pods.refused("Pods are", deployment.failure, again)
 
 
 def rolling_out(view: View) -> Verdict:
