@@ -18,11 +18,14 @@ from tests.unit.quantized import (
     measuring,
     observed,
     recorded,
+    report,
     staging,
 )
 from tests.unit.things import DEFAULT, GAUDI_IMAGE, child, claim, job, kinds
-from vllm_operator.api.quantized import ObservedQuantization, User
+from vllm_operator.api.owned import OWNED_VARIABLES
+from vllm_operator.api.quantized import ObservedQuantization, QuantizationRecord, User
 from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.controller import facts
 from vllm_operator.desired import calibration, names, recipe
 from vllm_operator.desired.defaults import Defaults, Image
 
@@ -191,3 +194,52 @@ def test_who_holds_the_claim_decides_where_jobs_run() -> None:
         "affinity"
     ]
     assert "chat" in str(affinity)
+
+
+def test_a_record_of_another_version_is_read_as_far_as_it_goes() -> None:
+    done = recorded(measured(), 2)
+    manifest = _stored(measured())
+    newer = manifest["data"]
+    newer["staged"]["checksum"] = newer["result"]["artifacts"]["signature"] = newer["later"] = "x"
+    read = facts.child("ControllerRevision", manifest)
+    assert isinstance(read, QuantizationRecord)
+    assert (read.staged, read.result) == (done.staged, done.result)
+    del newer["result"]["files"], newer["staged"]["hub"], newer["engine"]
+    spoiled = facts.child("ControllerRevision", manifest)
+    assert isinstance(spoiled, QuantizationRecord)
+    assert (spoiled.staged, spoiled.result) == (None, None)
+    assert aim(observed(None, spoiled)).engine == GAUDI_IMAGE.engine, "what names no engine pins none"
+
+
+def _stored(found: ObservedQuantization) -> dict[str, Any]:
+    made = calibration.desired(found, DEFAULT).manifests
+    (manifest,) = [each for each in made if each["kind"] == "ControllerRevision"]
+    manifest["metadata"] |= {"uid": "u", "resourceVersion": "1"}
+    return manifest
+
+
+def test_a_result_outlives_what_a_later_version_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = recorded(measured(), 2)
+    monkeypatch.setattr(recipe, "fingerprint", lambda *_: "other")
+    target = aim(observed(None, kept))
+    assert (target.result, target.job) == (kept.result, None)
+    assert target.fingerprint == kept.result.artifacts.fingerprint if kept.result else None
+
+
+def test_a_raised_retry_tries_again_what_told_nothing() -> None:
+    record, fingerprint = measuring({"retry": 1})
+    of = calibration_job(fingerprint, succeeded=True)
+    useless = ended(of, report(fingerprint, worldSize=8), component=names.CALIBRATION)
+    assert goes(observed({"retry": 1}, record, of, pods=(useless,))) == {of.name}
+    assert goes(observed({"retry": 0}, record, of, pods=(useless,))) == set()
+    tried = replace(of, retry=1)
+    assert goes(observed({"retry": 1}, record, tried, pods=(useless,))) == set()
+
+
+def test_no_container_has_a_variable_twice() -> None:
+    record, _ = measuring()
+    for found in (observed(), observed(None, record), observed(EXISTING)):
+        container = kinds(calibration.desired(found, DEFAULT).manifests)["Job"]["spec"]["template"]["spec"]
+        ours = [each["name"] for each in container["containers"][0]["env"]]
+        assert len(ours) == len(set(ours))
+        assert set(ours) <= {*OWNED_VARIABLES}, "extraEnv could name it too"

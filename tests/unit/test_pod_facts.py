@@ -100,7 +100,7 @@ def test_the_newest_end_counts() -> None:
 
 
 def test_last_words_carry_no_token() -> None:
-    found = pod(body(terminated(1, "Error", message="401 for hf_abcdefghIJKL1234.")))
+    found = pod(body(terminated(1, "Error", message="401 for hf_abcdefghIJKLmnopqrSTUVwxyz12345678.")))
     assert found.last_words == "401 for hf_***."
 
 
@@ -185,8 +185,23 @@ def test_containers_of_others_are_told_of_only_in_trouble() -> None:
 
 
 def test_pods_of_jobs_have_none_of_ours() -> None:
-    labels = {"batch.kubernetes.io/job-name": "j", "app.kubernetes.io/component": "prefetch"}
+    labels = {"app.kubernetes.io/component": "prefetch"}
     found = begun(verify(terminated(1, "Error"), name="mesh"), labels=labels)
+    found["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "j", "uid": "u-j", "controller": True}]
     found["status"]["containerStatuses"][1]["name"] = "prefetch"
+    assert (pod(found).job, pod(found).job_uid) == ("j", "u-j")
     assert pod(found).creating_since == SCHEDULED
     assert (pod(found).container, pod(found).exit_code) == ("prefetch", None)
+
+
+def test_labels_make_no_pod_that_of_a_job() -> None:
+    """Anybody may give them to a pod, and what it then reports would be believed."""
+    labels = {"batch.kubernetes.io/controller-uid": "u-j", "batch.kubernetes.io/job-name": "j"}
+    found = body(terminated(0, "Completed", message="x"))
+    found["metadata"]["labels"] |= labels | {"app.kubernetes.io/component": "calibration"}
+    assert (pod(found).job, pod(found).job_uid) == (None, None)
+
+
+def test_paths_are_no_tokens() -> None:
+    words = '{"output": "/data/inc/0f3e/hf_checkpoints"}'
+    assert pod(body(terminated(0, "Completed", message=words))).last_words == words

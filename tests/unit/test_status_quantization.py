@@ -145,6 +145,26 @@ def test_memory(limits: dict[str, str], of: str) -> None:
     assert f"used more memory than {of}. Raise spec.resources.limits.memory" in verdict.message
 
 
+def test_a_job_without_pods() -> None:
+    record, fingerprint = measuring()
+    gone = calibration_job(fingerprint, failed="BackoffLimitExceeded: no")
+    assert judged(observed(None, record, gone)).reason == Reason.CALIBRATION_FAILED
+    fetch = job(aim(observed()).job or "", uid="uid-fetch", failed="BackoffLimitExceeded: no")
+    assert judged(observed(None, fetch)).reason == Reason.PREFETCH_FAILED
+
+
+def test_a_remedy_that_names_a_field_says_how_to_change_it() -> None:
+    verdict = waiting(waiting="ErrImagePull", waiting_message="no")
+    assert "Check spec.image" in verdict.message
+    assert (
+        "where the spec is to blame, `kubectl -n ns delete fp8q llama`, and apply it corrected"
+        in verdict.message
+    )
+    stalled = Verdict(False, Reason.INVALID_FOR_ENGINE, "spec.engine: no profile", stalled=True)
+    said = judge_blocked(observed(), stalled, previous={}, now=NOW).conditions or []
+    assert "apply it corrected" in said[0].message
+
+
 def test_what_goes_on() -> None:
     fetch = job(aim(observed()).job or "", uid="uid-fetch")
     assert judged(observed(None, fetch)).reason == Reason.PREFETCHING

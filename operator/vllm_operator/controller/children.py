@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.observed import Observed, RecordFacts, Target
+from vllm_operator.api.observed import DeploymentFacts, Observed, RecordFacts, Target
 from vllm_operator.api.quantized import QuantizationRecord, QuantizationTarget
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
@@ -119,8 +119,9 @@ class Children:
                 self._store.see(ref[0], live)
                 child = facts.child(ref[0], live)
                 _check_ours(child, observed)
-                if isinstance(child, RecordFacts | QuantizationRecord):
-                    raise ApiError(409, f"record {ref[1]} was there already: its template counts, not ours")
+                if isinstance(child, RecordFacts | QuantizationRecord | DeploymentFacts):
+                    # What it holds decides what should be, and has not been looked at.
+                    raise ApiError(409, f"{ref[0]} {ref[1]} was there already, unseen")
             _check_ours(child, observed)
             if child.deleting or child.digest == digests.get(ref):
                 return False

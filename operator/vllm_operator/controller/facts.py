@@ -26,8 +26,9 @@ pkg/kubelet/kubelet_pods.go)."""
 INITIALIZING = "PodInitializing"
 """Of them the one while containers before it have not ended yet."""
 
-_TOKEN = re.compile(r"hf_[A-Za-z0-9]{8,}")
-"""A Hugging Face token, which no log line may carry into a status."""
+_TOKEN = re.compile(r"hf_[A-Za-z0-9]{30,}")
+"""A Hugging Face token (34 characters after the line), which no log line may carry into a status. Paths in
+reports begin like one, and must stay as they are."""
 
 
 def resource_of(body: Body) -> Ref | None:
@@ -190,7 +191,9 @@ def pod(body: Body) -> PodFacts:
     labels = metadata.get("labels") or {}
     conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
     scheduled = conditions.get("PodScheduled", {})
-    of_job = labels.get(names.JOB) is not None
+    controller = _controller(body)
+    # Labels anybody may give a pod; a controlling Job is what its controller has given it.
+    of_job = controller.get("kind") == "Job"
     name = labels.get(names.COMPONENT, "") if of_job else names.CONTAINER
     container: Body = next((c for c in status.get("containerStatuses") or () if c["name"] == name), {})
     if not of_job:
@@ -205,8 +208,8 @@ def pod(body: Body) -> PodFacts:
         name=metadata["name"],
         uid=metadata["uid"],
         record=labels.get(names.RECORD),
-        job=labels.get(names.JOB),
-        job_uid=labels.get(names.JOB_UID),
+        job=controller["name"] if of_job else None,
+        job_uid=controller["uid"] if of_job else None,
         container=container.get("name", name),
         deleting="deletionTimestamp" in metadata,
         ready=conditions.get("Ready", {}).get("status") == "True",

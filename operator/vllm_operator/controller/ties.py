@@ -54,7 +54,12 @@ class Ties:
             target = calibration.aim(observed, self._defaults)
         except StalledError as error:
             return status.blocked(error)
-        return status.state(View(observed, target))
+        state, entry = status.state(View(observed, target)), self._store.entry(quantization)
+        told = entry.transitions.get("Stalled") if entry is not None else None
+        if state.result is None and not state.failure and told is not None and told.status == "True":
+            # Events, and what the API server refuses, are known only where they are looked at.
+            return replace(state, failure=f"{told.reason}: its own status says why")
+        return state
 
     def tell(self, key: Key) -> None:
         """Wake those who see something else of a resource than before; what is gone shows nothing."""

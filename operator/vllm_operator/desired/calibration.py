@@ -42,8 +42,13 @@ def aim(
     family, version = image.engine.split()
     profile.find(family, version, "gaudi")
     staged = _staged(observed, image) or staged
-    fingerprint = recipe.fingerprint(quantization.spec, image, staged) if staged else None
-    result = _result(observed, fingerprint) if fingerprint else None
+    result, fingerprint = _recorded(observed), None
+    if result is not None:
+        # Whatever a later version would hash: the recipe of a quantization never changes.
+        fingerprint = result.artifacts.fingerprint
+    elif staged is not None:
+        fingerprint = recipe.fingerprint(quantization.spec, image, staged)
+        result = _reported(observed, fingerprint)
     job = None
     if fingerprint is None:
         job = names.prefetch_job(quantization, recipe.of_prefetch(quantization.spec, image))
@@ -78,7 +83,9 @@ def _image(observed: ObservedQuantization, defaults: Defaults) -> Image:
     spec, records = observed.quantization.spec, observed.records
     if spec.image is not None and spec.engine is not None:
         return Image(spec.image, f"{spec.engine.family} {spec.engine.version}")
-    return Image(records[-1].image, records[-1].engine) if records else defaults.images["gaudi"]
+    # A record that somebody has spoiled may hold none.
+    pinned = [Image(record.image, record.engine) for record in records if len(record.engine.split()) == 2]
+    return pinned[-1] if pinned else defaults.images["gaudi"]
 
 
 def _staged(observed: ObservedQuantization, image: Image) -> Staged | None:
@@ -93,11 +100,14 @@ def _staged(observed: ObservedQuantization, image: Image) -> Staged | None:
     return next((recipe.staged(spec, pod) for _, pod in _ended_well(observed, job)), None)
 
 
-def _result(observed: ObservedQuantization, fingerprint: str) -> Result | None:
-    """The result of the calibration. That of another recipe is none, whenever it comes."""
-    recorded = [record.result for record in observed.records if record.result]
-    if recorded and recorded[-1].artifacts.fingerprint == fingerprint:
-        return recorded[-1]
+def _recorded(observed: ObservedQuantization) -> Result | None:
+    """The result that a record holds."""
+    found = [record.result for record in observed.records if record.result]
+    return found[-1] if found else None
+
+
+def _reported(observed: ObservedQuantization, fingerprint: str) -> Result | None:
+    """The result that a calibration reports. That of another recipe is none, whenever it comes."""
     spec, job = observed.quantization.spec, names.calibration_job(observed.quantization, fingerprint)
     found = (recipe.result(spec, fingerprint, made, pod) for made, pod in _ended_well(observed, job))
     return next((result for result in found if result), None)
@@ -143,13 +153,13 @@ def _record(observed: ObservedQuantization, target: QuantizationTarget) -> list[
 def read_record(body: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in a record: the fields of a QuantizationRecord that are its own."""
     data = body.get("data") or {}
-    staged, result = data.get("staged"), data.get("result")
+    staged, result = data.get("staged") or {}, data.get("result") or {}
     return {
         "revision": body["revision"],
-        "image": data.get("image", ""),
-        "engine": data.get("engine", ""),
-        "staged": Staged(**staged) if staged else None,
-        "result": recipe.read(result) if result else None,
+        "image": str(data.get("image", "")),
+        "engine": str(data.get("engine", "")),
+        "staged": recipe.read_staged(staged),
+        "result": recipe.read(result),
     }
 
 
@@ -206,12 +216,18 @@ def _to_be_made_anew(observed: ObservedQuantization, child: Child) -> bool:
     """Whether a Job is to be tried again, can tell nothing, or waits where nobody is any more."""
     if not isinstance(child, JobFacts):
         return False
-    if child.failed and child.retry < observed.quantization.spec.retry:
+    over = child.failed or child.succeeded
+    if over and child.retry < observed.quantization.spec.retry and not _told(observed, child):
         return True
     pods = [pod for pod in observed.pods if pod.job_uid == child.uid]
     left = child.beside and not recipe.holders(observed) and any(pod.unschedulable for pod in pods)
-    recorded = any(record.result for record in observed.records)
-    return left or (child.succeeded and not pods and not recorded)
+    return left or (child.succeeded and not pods and not _told(observed, child))
+
+
+def _told(observed: ObservedQuantization, job: Child) -> bool:
+    """Whether what a Job has found is recorded."""
+    fetches = names.is_prefetch(observed.quantization, job.name)
+    return any(record.staged if fetches else record.result for record in observed.records)
 
 
 def user(observed: Observed) -> User:

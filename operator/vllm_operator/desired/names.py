@@ -21,10 +21,6 @@ CALIBRATION = "calibration"
 """Component and container of the Job that calibrates."""
 VERIFY = "verify"
 """Container that looks at a calibration's files before a server starts."""
-JOB = "batch.kubernetes.io/job-name"
-"""Label by which the Job controller marks a Job's pods."""
-JOB_UID = "batch.kubernetes.io/controller-uid"
-"""And another."""
 PORT = 8000
 """Port on which the container listens."""
 DATA = "/data"
@@ -98,6 +94,11 @@ def _prefix(resource: Ours) -> str:
 def prefetch_job(resource: Ours, digest: str) -> str:
     """Name of the Job that fills a cache; at most 63 characters, since it becomes a label of the pods."""
     return f"{_prefix(resource)}-{PREFETCH}-{digest[: _of_name(resource)]}"
+
+
+def is_prefetch(resource: Ours, job: str) -> bool:
+    """Whether it is the name of a Job that fills the cache of a resource."""
+    return job.startswith(prefetch_job(resource, ""))
 
 
 def calibration_job(quantization: FP8Quantization, fingerprint: str) -> str:

@@ -109,11 +109,22 @@ def write(result: Result) -> Json:
     }
 
 
-def read(data: Mapping[str, Any]) -> Result:
-    """The result that `write` was given."""
-    counts = (data["samples"], data["files"], data["bytes"])
-    times = (data["startedAt"], data["completedAt"])
-    return Result(Artifacts(**data["artifacts"]), data["worldSize"], *counts, *times)
+def read(data: Mapping[str, Any]) -> Result | None:
+    """The result that `write` was given, without what a later version adds; None if it cannot be read."""
+    try:
+        artifacts = Artifacts(*(str(data["artifacts"][field]) for field in Artifacts._fields))
+        counts = (data.get("samples"), int(data["files"]), int(data["bytes"]))
+        times = (str(data["startedAt"]), str(data["completedAt"]))
+        return Result(artifacts, int(data["worldSize"]), *counts, *times)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def read_staged(data: Mapping[str, Any]) -> Staged | None:
+    """What a record says is staged, without what a later version adds; None where nothing is."""
+    if not {"commit", "hub"} <= data.keys():
+        return None
+    return Staged(str(data["commit"]), str(data["hub"]), data.get("dataset"), data.get("dataset_sha256"))
 
 
 def holders(observed: ObservedQuantization) -> tuple[str, ...]:

@@ -97,17 +97,25 @@ def _holding(
 def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> tuple[Child, ...]:
     """Children of ours that may be deleted: no manifest wants them any more, or no way back needs them."""
     children = observed.children.items()
-    old = [child for ref, child in children if ref[0] in PREFETCH_KINDS and ref not in wanted]
+    held = target.quantizing is not None and target.quantizing.held
+    # While a revision is held there is no record of what the prefetch has found: its Job alone tells.
+    needless = [child for ref, child in children if ref[0] in PREFETCH_KINDS and ref not in wanted]
+    old = [child for child in needless if not (held and _tells(child, observed, target))]
     if target.record:
         old += records.superfluous(observed, target.record)
     deployment = observed.deployment
     # Until a revision is rolled out, pods of the one before may need what only that one wants.
-    held = target.quantizing is not None and target.quantizing.held
     if deployment is not None and deployment.rolled_out(target.record) and not held:
         old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
     if target.prefetch is not None and prefetch.useless(observed, target.prefetch):
         old.append(observed.children["Job", target.prefetch.job])
     return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)
+
+
+def _tells(child: Child, observed: Observed, target: Target) -> bool:
+    """Whether a child belongs to the prefetch of the revision that is asked for."""
+    job = ("Job", target.prefetch.job if target.prefetch else "")
+    return (child.kind, child.name) in (job, ("ConfigMap", names.script(observed.server)))
 
 
 def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, defaults: Defaults) -> bool:

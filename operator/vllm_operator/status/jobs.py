@@ -79,15 +79,22 @@ def failed(view: View) -> Verdict | None:
     ended = tries and (tries[-1].exit_code == EXIT_ACT or (job and job.succeeded))
     if job is None or not (job.failed or ended):
         return None
-    reason, message = _last_try(view) or (Reason.PREFETCH_FAILED, job.failed)
+    fetches = names.is_prefetch(view.resource, job.name)
+    unknown = Reason.PREFETCH_FAILED if fetches else Reason.CALIBRATION_FAILED
+    reason, message = _last_try(view) or (unknown, job.failed)
     if job.failed.startswith(DEADLINE_EXCEEDED):
         reason, message = Reason.DEADLINE_EXCEEDED, job.failed
     words = f"{message.rstrip('.')}. Then let it be tried again: {_again(view, job.name)}"
     if isinstance(view.observed, ObservedQuantization) and reason in OF_THE_SPEC:
-        # Its spec cannot change.
-        anew = view.kubectl(f"delete fp8q {view.resource.name}")
-        words = f"{words}; or, where the spec is to blame, {anew}, and apply it corrected"
+        words = f"{words}; or {anew(view.observed)}"
     return Verdict(False, reason, words, stalled=True)
+
+
+def anew(observed: ObservedQuantization) -> str:
+    """What to do about a spec that is to blame: it cannot change."""
+    quantization = observed.quantization
+    delete = names.kubectl(quantization.namespace, f"delete fp8q {quantization.name}")
+    return f"where the spec is to blame, {delete}, and apply it corrected"
 
 
 def refused(view: View) -> Verdict | None:

@@ -1,6 +1,7 @@
 """What is true of an FP8Quantization."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from vllm_operator.api.calibration import STEPS
@@ -93,13 +94,23 @@ def readiness(view: View) -> Verdict:
     """Whether a quantization is ready, and why."""
     _, target = _of(view)
     if target.result is None:
-        return jobs.trouble(view, [no_cards, no_room_beside]) or working(view)
+        trouble = jobs.trouble(view, [no_cards, no_room_beside])
+        return _correctable(view, trouble) if trouble else working(view)
     found = target.result
     message = (
         f"For {found.artifacts.generation} and tensorParallelSize {found.world_size}: "
         f"{found.artifacts.quant_config}{_caveat(view)}"
     )
     return Verdict(True, Reason.CALIBRATED, message)
+
+
+def _correctable(view: View, trouble: Verdict) -> Verdict:
+    """A remedy that names a field is to say that the spec cannot change."""
+    observed, _ = _of(view)
+    of_server = trouble.reason == Reason.WAITING_FOR_ACCELERATORS
+    if "spec" not in trouble.message or "fp8q" in trouble.message or of_server:
+        return trouble
+    return replace(trouble, message=f"{trouble.message.rstrip('.')}; {jobs.anew(observed)}")
 
 
 def _caveat(view: View) -> str:
@@ -174,6 +185,8 @@ def judge_blocked(
     observed: ObservedQuantization, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> FP8QuantizationStatus:
     """The status of a quantization whose children could not all be made, for the reason in the verdict."""
+    if "spec." in verdict.message:
+        verdict = replace(verdict, message=f"{verdict.message.rstrip('.')}; {jobs.anew(observed)}")
     return _status(observed, verdict, {"Calibrated": verdict}, previous, now)
 
 
