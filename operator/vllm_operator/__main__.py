@@ -12,6 +12,7 @@ import click
 import yaml
 
 from vllm_operator import __version__
+from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.kinds import CLASSES, Ours
 from vllm_operator.api.meta import GROUP, InvalidObjectError
 from vllm_operator.api.reasons import StalledError
@@ -19,7 +20,7 @@ from vllm_operator.api.schema import crds as all_crds
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.config import InvalidSettingError, Settings
 from vllm_operator.generate import dump
-from vllm_operator.preview import Preview
+from vllm_operator.preview import Preview, without_programs
 
 
 def _settings() -> Settings:
@@ -68,18 +69,20 @@ def run(
 @click.option(
     "--commit", metavar="SHA", default="0" * 40, help="Commit that the prefetch finds. Default: zeros."
 )
-def render(files: tuple[Path, ...], commit: str) -> None:
+@click.option("--programs", is_flag=True, help="Print the programs for pods in full, not a line for each.")
+def render(files: tuple[Path, ...], commit: str, *, programs: bool) -> None:
     """Print the objects that the operator would make of the resources in FILES, without a cluster: those that
     fill the cache first, and then those that measure or serve.
 
     A VLLMServer that names an FP8Quantization is shown as it serves once that is ready, where that is in
-    FILES too; else as it serves until then, with a note.
+    FILES too; else as it serves until then, with a note: it may be in the cluster.
 
     Unknown fields are errors here, and objects of other kinds are left out with a note. Exit code 1 means
-    that a resource cannot be rendered; each problem is printed with its field's path.
+    that a resource cannot be rendered, or that a server and its quantization in FILES do not fit; each
+    problem is printed with its field's path.
     """
-    preview = Preview(_settings().defaults, commit)
-    resources, problems = _read(files)
+    resources, broken, problems = _read(files)
+    preview = Preview(_settings().defaults, commit, broken)
     rendered: list[dict[str, Any]] = []
     # Quantizations first: servers are shown with what these bring.
     for file, resource in sorted(resources, key=lambda each: isinstance(each[1], VLLMServer)):
@@ -95,12 +98,13 @@ def render(files: tuple[Path, ...], commit: str) -> None:
         click.echo(problem, err=True)
     if problems:
         sys.exit(1)
-    click.echo(dump(rendered), nl=False)
+    click.echo(dump(rendered if programs else without_programs(rendered)), nl=False)
 
 
-def _read(files: tuple[Path, ...]) -> tuple[list[tuple[Path, Ours]], list[str]]:
-    """The resources in files, each with its file, and what is wrong with others."""
+def _read(files: tuple[Path, ...]) -> tuple[list[tuple[Path, Ours]], list[tuple[str, str]], list[str]]:
+    """The resources in files, each with its file; namespace and name of others; what is wrong with these."""
     resources: list[tuple[Path, Ours]] = []
+    broken: list[tuple[str, str]] = []
     problems: list[str] = []
     for file, body in _documents(files):
         if _is_foreign(body):
@@ -111,7 +115,16 @@ def _read(files: tuple[Path, ...]) -> tuple[list[tuple[Path, Ours]], list[str]]:
             resources.append((file, CLASSES.get(str(body.get("kind")), VLLMServer).parse(body, strict=True)))
         except InvalidObjectError as error:
             problems += [f"{file}: {problem}" for problem in error.problems]
-    return resources, problems
+            broken += _named(body)
+    return resources, broken, problems
+
+
+def _named(body: dict[str, Any]) -> list[tuple[str, str]]:
+    """Namespace and name of a quantization that cannot be read, as far as it says them."""
+    metadata = body.get("metadata")
+    if body.get("kind") != FP8Quantization.kind or not isinstance(metadata, dict):
+        return []
+    return [(str(metadata.get("namespace") or "default"), str(metadata.get("name")))]
 
 
 def _is_foreign(body: dict[str, Any]) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from tests.cases.builders import beside, optional, required, things, words
-from tests.cases.rules import FILE, FILE_DOTS, ONE_DATASET, data_keys, object_names
+from tests.cases.rules import FILE, FILE_DOTS, ONE_DATASET, SHA256, data_keys, object_names
 from tests.cases.table import DATASETS, Case, Change, accept, refuse
 
 DATASET = "spec.dataset"
@@ -46,14 +46,19 @@ def _source(source: str) -> Iterator[Case]:
 
 def paths(path: str, rule: str, *, good: Sequence[str], bad: Sequence[str], fill: str) -> Iterator[Case]:
     """Paths that are of a form, and such that are not."""
-    for case in words(path, longest=1024, good=good, fill=fill):
-        if case.accepted:
-            yield replace(case, rule=rule)
-    too_long = (fill * 1025)[:1025]
-    yield refuse(f"{path}: too long", {path: too_long}, path, covers=[(path, "maxLength")])
-    yield refuse(f"{path}: a number", {path: 1}, path, covers=[(path, "type")])
+    yield from _worded(path, rule, longest=1024, good=good, fill=fill)
     for text in ("", *bad):
         yield refuse(f"{path}: bad path {text!a}", {path: text}, path, rule=rule)
+
+
+def _worded(path: str, rule: str, *, longest: int, good: Sequence[str], fill: str) -> Iterator[Case]:
+    """Texts that are of a form which a rule puts into words, and what no rule is asked for."""
+    for case in words(path, longest=longest, good=good, fill=fill):
+        if case.accepted:
+            yield replace(case, rule=rule)
+    too_long = (fill * (longest + 1))[: longest + 1]
+    yield refuse(f"{path}: too long", {path: too_long}, path, covers=[(path, "maxLength")])
+    yield refuse(f"{path}: a number", {path: 1}, path, covers=[(path, "type")])
 
 
 def _file(path: str) -> Iterator[Case]:
@@ -85,7 +90,10 @@ def _url(path: str) -> Iterator[Case]:
 
 def _sha256(path: str) -> Iterator[Case]:
     good, bad = "0123456789abcdef" * 4, ("A" * 64, "g" * 64, "a" * 63, "a" * 63 + "\n", "0x" + "a" * 62)
-    yield from words(path, longest=64, good=(good,), bad=bad)
+    yield from _worded(path, SHA256, longest=64, good=(good,), fill="a")
+    for number, text in enumerate(bad):
+        yield refuse(f"{path}: bad text {number} {text!a:.40}", {path: text}, path, rule=SHA256)
+    yield refuse(f"{path}: empty", {path: ""}, path, rule=SHA256)
 
 
 def _hub(here: str) -> Iterator[Case]:

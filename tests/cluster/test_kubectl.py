@@ -5,11 +5,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.cluster import support
 from tests.cluster.kubectl import attempt, kubectl
 from tests.cluster.pool import Pool
-from tests.harness.api import Api
+from tests.harness.api import Api, Object
 from tests.harness.binaries import REPOSITORY
 from tests.harness.operator import Cluster, OperatorProcess
 
@@ -29,11 +30,25 @@ def uids(api: Api, namespace: str) -> set[str]:
     return {pod["metadata"]["uid"] for pod in api.list("Pod", namespace)}
 
 
+def claims_to_fill() -> dict[str, Object]:
+    """Claims that the page on FP8 has its readers make first, and fill."""
+    page = (REPOSITORY / "docs" / "tasks" / "fp8.md").read_text()
+    texts = re.findall(
+        r"<<'END'\n(    apiVersion: v1\n    kind: PersistentVolumeClaim\n.*?)    END\n", page, re.S
+    )
+    found = [yaml.safe_load(text) for text in texts]
+    return {each["metadata"]["name"]: each for each in found}
+
+
+@pytest.mark.usefixtures("shared")
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
 def test_every_sample_comes_to_serve(
-    cluster: Cluster, namespace: str, shared: OperatorProcess, pool: Pool, sample: Path
+    cluster: Cluster, api: Api, namespace: str, pool: Pool, sample: Path
 ) -> None:
     pool.add_node(cpus=160, memory="1Ti")  # as large as servers with eight cards are
+    for name, claim in claims_to_fill().items():
+        if f"claimName: {name}\n" in sample.read_text():
+            api.apply(claim | {"metadata": {"name": name, "namespace": namespace}})
     for line in re.findall(r"^# +kubectl (.+)$", sample.read_text(), re.MULTILINE):
         kubectl(cluster, namespace, *shlex.split(line))
     kubectl(cluster, namespace, "apply", "-f", str(sample))

@@ -19,7 +19,7 @@ CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
 
 
 def render(file: Path) -> str:
-    result = CliRunner().invoke(main, ["render", str(file)], env={}, catch_exceptions=False)
+    result = CliRunner().invoke(main, ["render", "--programs", str(file)], env={}, catch_exceptions=False)
     assert result.exit_code == 0, result.stderr
     made = list(yaml.safe_load_all(result.stdout))
     for child in made:

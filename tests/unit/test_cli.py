@@ -1,5 +1,8 @@
 """The command line, as a user meets it."""
 
+import hashlib
+import re
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from vllm_operator.api.schema import crds
 from vllm_operator.config import DEFAULT_IMAGES, InvalidSettingError, Settings
 from vllm_operator.generate import dump
 
+SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 GOOD = """
 apiVersion: vllm-operator.dev/v1alpha1
 kind: VLLMServer
@@ -54,11 +58,43 @@ def test_several_files_and_documents(tmp_path: Path) -> None:
 
 
 def test_the_program_of_the_prefetch_can_be_read_and_is_what_it_was(tmp_path: Path) -> None:
-    result = cli("render", written(tmp_path, GOOD.replace("NAME", "a")))
+    result = cli("render", "--programs", written(tmp_path, GOOD.replace("NAME", "a")))
     program = (files("vllm_operator") / "podscripts" / "prefetch.py").read_text()
     (data,) = (each["data"] for each in yaml.safe_load_all(result.stdout) if each["kind"] == "ConfigMap")
     assert data["prefetch.py"] == program
     assert "\n    import os\n" in result.stdout
+
+
+def differences(one: Any, other: Any) -> Iterator[tuple[str, str]]:
+    """Texts that stand in the same place of both and differ; all else is the same."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            yield from differences(value, other[key])
+    elif isinstance(one, list):
+        for value, its in zip(one, other, strict=True):
+            yield from differences(value, its)
+    elif one != other:
+        yield one, other
+
+
+def test_a_line_stands_for_each_program_unless_they_are_asked_for() -> None:
+    sample = SAMPLES / "fp8-llama-70b.yaml"
+    short, full = cli("render", sample), cli("render", sample, "--programs")
+    assert len(short.stdout.splitlines()) * 5 < len(full.stdout.splitlines())
+    told = list(differences(*(list(yaml.safe_load_all(result.stdout)) for result in (short, full))))
+    folder = files("vllm_operator") / "podscripts"
+    for line, text in told:
+        found = re.fullmatch(r"\((\w+[.]py): (\d+) bytes, sha256 ([0-9a-f]{64})\)", line)
+        assert found, line
+        data = (folder / found[1]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (int(found[2]), found[3])
+        assert text.replace("$$", "$") == data.decode()
+    # Each in a ConfigMap, but for the one that stands in the server's pods, and so in its record too.
+    names_ = [line.partition(":")[0].strip("(") for line, _ in told]
+    assert {"prefetch.py", "calibrate.py", "__init__.py"} <= set(names_)
+    assert names_.count("verify.py") == 2
+    assert max(map(len, short.stdout.splitlines())) < 500
 
 
 @given(st.text(alphabet=" \n\t\r-:#|>'\"{}ab&*\x85\u2028\u2029", max_size=12))
@@ -133,20 +169,63 @@ def test_a_server_is_shown_with_what_its_quantization_brings(tmp_path: Path, fir
 @pytest.mark.parametrize(
     ("what", "by", "says"),
     [
-        ("name: q", "name: p", "spec.fp8.quantizationRef: there is no FP8Quantization q"),
         ("name: org/Model, trust", "name: org/Other, trust", "spec.model.name is 'org/Model'"),
         ("claimName: weights}\n  dataset", "claimName: other}\n  dataset", "spec.cache"),
+        ("dataset:", "tensorParallelSize: 2\n  dataset:", "spec.tensorParallelSize is 1"),
     ],
 )
-def test_a_server_whose_quantization_does_not_fit_is_shown_as_it_serves_until_then(
+def test_a_server_and_a_quantization_that_do_not_fit_are_a_problem(
     tmp_path: Path, what: str, by: str, says: str
 ) -> None:
     text = QUANTIZATION.replace("SHA", SHA)
     assert what in text
     result = cli("render", written(tmp_path, IN_FP8 + "---" + text.replace(what, by)))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"{tmp_path}/a.yaml: a: {says}")
+
+
+def test_a_quantization_that_is_not_among_the_files_is_noted(tmp_path: Path) -> None:
+    """It may be in the cluster; until then the server is shown as it serves without."""
+    other = QUANTIZATION.replace("SHA", SHA).replace("name: q", "name: p")
+    result = cli("render", written(tmp_path, IN_FP8 + "---" + other))
     (deployment,) = shown(result, "Deployment")
     assert "QUANT_CONFIG" not in str(deployment)
+    says = "looked for in these files only: spec.fp8.quantizationRef: there is no FP8Quantization q"
     assert result.stderr.startswith(f"{tmp_path}/a.yaml: a: {says}")
+
+
+def test_what_only_a_calibration_will_tell_is_no_problem(tmp_path: Path) -> None:
+    """Which cards measure is not known; the stand-in says g2."""
+    server = IN_FP8 + "  gaudi: {generation: g3}\n"
+    text = server + "---" + QUANTIZATION.replace("SHA", SHA)
+    nodes = {f"VLLM_OPERATOR_GAUDI_{each}_NODES": f"cards={each}" for each in ("G2", "G3")}
+    result = cli("render", written(tmp_path, text), **nodes)
+    assert len(shown(result, "Deployment")) == 1
+    assert result.stderr.startswith(f"{tmp_path}/a.yaml: a: spec.gaudi.generation is g3")
+    result = cli("render", written(tmp_path, text + "  gaudi: {generation: g2}\n"), **nodes)
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("what", "by", "says"),
+    [
+        (SHA, "beef", "spec.dataset.url.sha256: "),
+        (
+            "dataset:",
+            "engine: {family: vllm-gaudi, version: '0.1'}\n  image: own:1\n  dataset:",
+            "no profile",
+        ),
+    ],
+)
+def test_of_a_quantization_that_is_wrong_only_that_is_told(
+    tmp_path: Path, what: str, by: str, says: str
+) -> None:
+    """It is there, whatever is wrong with it: its server has nothing to say."""
+    text = QUANTIZATION.replace("SHA", SHA).replace(what, by)
+    result = cli("render", written(tmp_path, IN_FP8 + "---" + text))
+    assert (result.exit_code, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert says in line
 
 
 def test_a_quantization_of_another_namespace_is_another(tmp_path: Path) -> None:

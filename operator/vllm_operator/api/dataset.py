@@ -54,7 +54,16 @@ class DatasetUrl(Model):
         str, Field(max_length=2048, pattern=r"^https?://[^\x00-\x20\x7f/@?#]+(/[^\x00-\x20\x7f@#]*)?$")
     ]
     """Address of the file. It is asked without a token."""
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$", max_length=64)]
+    sha256: Annotated[
+        str,
+        Field(max_length=64),
+        *checked(
+            of_form(
+                "^[0-9a-f]{64}$",
+                "must be a SHA-256 as sha256sum prints it: 64 characters of 0-9 and a-f, in lower case",
+            )
+        ),
+    ]
     """SHA-256 of the file, in hexadecimal: a dataset is a program, and this says which."""
 
 

@@ -32,7 +32,8 @@ class QuantizationCache(Model):
     """A PersistentVolumeClaim; a server's own is called like the server, with `-cache` after it."""
     fs_group: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
     """Group that is made the owner of the volume's files. Unset: they keep their owners; uid 1000 must be
-    able to write."""
+    able to write. Give 1000 with a claim that a server makes: its volume is root's until a pod with a group
+    mounts it, and the calibration's may be the first."""
 
 
 class Existing(Model):
