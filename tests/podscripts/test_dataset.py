@@ -224,6 +224,30 @@ def test_equal_texts_are_one_whether_they_are_one_object_or_two() -> None:
     assert len(found) == 1
 
 
+LONG = {
+    "question": (("", "a" * 9000), ("", "a" * frames.LONGEST)),
+    "prompt": (("p" * 9000, "why?"), ("p" * (frames.LONGEST - 4), "why?")),
+    "both": (("p" * 9000, "q" * 9000), ("p" * (frames.LONGEST // 2), "q" * (frames.LONGEST // 2))),
+    "question, short prompt": (("Help.", "q" * 9000), ("Help.", "q" * (frames.LONGEST - 5))),
+    # Up to two tokens each.
+    "other scripts": (("", "語" * 9000), ("", "語" * (frames.LONGEST // 3))),
+    "blanks": (("", " " * 9000 + "why?"), ("", "why?")),
+    "broken letters": (("", "a" * 9000 + "\ud800"), ("", "a" * frames.LONGEST)),
+    "as long as may be": (("p" * 1000, "q" * 2500), ("p" * 1000, "q" * 2500)),
+    "blanks that do no harm": (("", " why?\n"), ("", " why?\n")),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_long_row_is_cut(model: str, prefetch: Runner, place: Path, case: str) -> None:
+    """The scripts' engine takes 2048 tokens, and ends with the first row that has more."""
+    (prompt, question), kept = LONG[case]
+    file = place / "mounted/d.jsonl"
+    file.write_bytes(lines([{"system_prompt": prompt, "question": question}, ROWS[0]]))
+    _, content = staged(prefetch(place, model, "--dataset-file", str(file)), place)
+    assert questions(content) == [kept, (ROWS[0]["system_prompt"], ROWS[0]["question"])]
+
+
 def test_a_table_says_what_it_says(model: str, prefetch: Runner, place: Path) -> None:
     file = place / "mounted/d.csv"
     file.write_bytes(b'question,answer\n007,1\nNA,2\n"a\nb",3\n,4\n')
