@@ -17,8 +17,8 @@ QUESTION, PROMPT, TEXT = "question", "system_prompt", "text"
 BATCH = 1024
 LONGEST = 3500
 """Bytes (UTF-8) of a row's texts together; what is longer is cut. The scripts' step 2 measures with a
-max_model_len of 2048 tokens, and one row with more ends it, once the model is loaded. English has three to four
-bytes to a token, other scripts about two; the chat template needs a few tokens too."""
+max_model_len of 2048 tokens, and one row with more ends it, once the model is loaded. English has three to
+four bytes to a token, other scripts about two; the chat template needs a few tokens too."""
 SOME = 200
 """Characters of what others say: the remedy comes after it."""
 

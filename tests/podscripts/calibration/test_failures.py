@@ -40,10 +40,32 @@ TOOL: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
         ("exit code 1 in the step measure (Error in step 2)", "kubectl logs calibrate-x7k."),
     ),
     "says done over a traceback": (
-        {"says": {"measure": [TRACEBACK, "the workers end"]}},
+        {"says": {"measure": [TRACEBACK, "the workers end"]}, "skips": [[1, False]]},
         "CalibrationFailed",
         AGAIN,
-        ("says that it is done, but is not", "RuntimeError: engine died"),
+        ("says that it is done, but is not", "in the step measure (RuntimeError: engine died)"),
+    ),
+    "says done over a traceback, without a sample": (
+        {"says": {"measure": [TRACE + "TypeError: measure()"]}, "samples": [0, 0]},
+        "CalibrationFailed",
+        AGAIN,
+        ("says that it is done, but is not", "in the step measure (TypeError: measure())"),
+    ),
+    "a traceback that it goes on after, and the one that counts": (
+        {
+            "says": {
+                "prepare": ["--- Logging error ---", TRACE + "ValueError: format", "Call stack:"],
+                "measure": [
+                    "WARNING 11-25 10:00:00 [x.py:1] Traceback (most recent call last):",
+                    "WARNING 11-25 10:00:00 [x.py:1] OSError: no cache",
+                    TRACEBACK,
+                ],
+            },
+            "samples": [64, 96],
+        },
+        "CalibrationFailed",
+        AGAIN,
+        ("in the step measure (RuntimeError: engine died)",),
     ),
     "traceback of a worker": (
         {
@@ -62,7 +84,7 @@ TOOL: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
         ("in the step quantize (ValueError: first cause)",),
     ),
     "a traceback without an end": (
-        {"says": {"end": ["Traceback (most recent call last):"]}},
+        {"says": {"quantize": ["Traceback (most recent call last):"]}, "skips": [[0, True]]},
         "CalibrationFailed",
         AGAIN,
         ("says that it is done",),
@@ -179,6 +201,15 @@ def test_what_files_tell(pod: Pod, case: str) -> None:
     assert not (pod.folder / "manifest.json").exists()
 
 
+def test_a_tool_that_writes_nothing_after_a_traceback(pod: Pod) -> None:
+    """As the scripts do: the step after it begins all the same, and ends with 0."""
+    said = f"2/4 Measuring scales\n{TRACE}TypeError: no argument\nStep 2/4 done\n3/4 Postprocessing scales"
+    text = f"cat <<'.'\n{said}\nLast batch finished: 9/9 samples done\n.\n"
+    (pod.place / "image/calibration/calibrate_model.sh").write_text(text)
+    words = ("is not, in the step measure (TypeError: no argument)",)
+    check(pod.run(), "CalibrationFailed", AGAIN, *words)
+
+
 def test_a_tool_that_writes_nothing(pod: Pod) -> None:
     (pod.place / "image/calibration/calibrate_model.sh").write_text(
         "echo 'Last batch finished: 9/9 samples done'\n"
@@ -196,6 +227,12 @@ COMMAND: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
     "a phase fails": ({"exits": {"quantize": 1}}, "CalibrationFailed", AGAIN, ("in the step quantize",)),
     "fewer samples": ({"samples": [50]}, "SamplesMissing", EXIT_ACT, ("50 of 96 of Running generate_until",)),
     "no scales": ({"skips": [[0, True], [1, True]]}, "ArtifactsIncomplete", AGAIN, ("MAXABS_HW_0_2.json",)),
+    "fewer samples after a traceback": (
+        {"samples": [50], "says": {"measure": [TRACEBACK]}},
+        "CalibrationFailed",
+        AGAIN,
+        ("in the step measure (RuntimeError: engine died)",),
+    ),
     "other cards": ({"device": "g3"}, "GenerationMismatch", EXIT_ACT, ("g3",)),
 }
 
@@ -204,6 +241,14 @@ COMMAND: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
 def test_what_the_command_tells(pod: Pod, command: Command, case: str) -> None:
     pod.trouble, reason, code, words = COMMAND[case]
     check(command("--generation", "g2"), reason, code, *words)
+
+
+def test_a_command_that_counts_nothing_has_no_traceback_to_go_on_after(pod: Pod, command: Command) -> None:
+    tool = pod.place / "image/tools/stub.py"
+    tool.write_text(tool.read_text().replace("Running generate_until requests", ""))
+    assert command().done.samples == 0
+    pod.trouble = {"says": {"measure": [TRACEBACK]}}
+    check(command(sample_limit="32"), "CalibrationFailed", AGAIN, "engine died")
 
 
 def test_an_image_without_scripts(pod: Pod) -> None:
@@ -241,7 +286,10 @@ UNIFY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"exits": {"unify": 1}, "says": {"unify": [TRACE + "AssertionError: x"]}},
         ("AssertionError: x",),
     ),
-    "says done over a traceback": ({"says": {"unify": [TRACEBACK]}}, ("engine died",)),
+    "says done over a traceback": (
+        {"says": {"unify": [TRACEBACK]}, "unifies nothing": True},
+        ("went on after 'RuntimeError: engine died', but", "lacks inc_output_hooks_maxabs_0_1.json"),
+    ),
 }
 
 
