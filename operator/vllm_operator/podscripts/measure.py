@@ -46,7 +46,9 @@ def run(options: argparse.Namespace, progress: Progress, console: tool.Console) 
     except Failure as failure:
         if failure.reason in ("ArtifactsIncomplete", "UnifyFailed") and is_full(options.output):
             raise cache_full(failure.message.split(". ")[0]) from failure
-        if failure.reason in ("ArtifactsIncomplete", "SamplesMissing") and told.error is not None:
+        if failure.reason in ("ArtifactsIncomplete", "SamplesMissing") and (
+            told.error is not None or told.too_long
+        ):
             raise _cause(options, tool.Outcome(0, []), told) from failure
         raise
     _gone_on(told)
@@ -131,13 +133,19 @@ def _set_aside(folder: str) -> None:
 def _gone_on(told: Told) -> None:
     """Tell of a traceback that has done no harm: everything that there has to be is there."""
     if told.error is not None:
-        words = f"In the step {told.step} there was a traceback ({_cut(told.error)}), and the tool went on."
+        error = _last(tool.Outcome(0, []), told)
+        words = f"In the step {told.step} there was a traceback ({error}), and the tool went on."
         note(f"{words} What it had to make is whole all the same.")
 
 
 def _cause(options: argparse.Namespace, outcome: tool.Outcome, told: Told) -> Failure:
     """Why the tool has failed, whatever its exit code says."""
     name = backends.MAIN if options.backend == backends.SCRIPT else backends.TOOL
+    return _lack(options, outcome, told, name) or _end(outcome, told, name)
+
+
+def _lack(options: argparse.Namespace, outcome: tool.Outcome, told: Told, name: str) -> Failure | None:
+    """What it says that it has not room enough for."""
     if told.memory:
         return Failure(
             "OutOfDeviceMemory",
@@ -146,6 +154,13 @@ def _cause(options: argparse.Namespace, outcome: tool.Outcome, told: Told) -> Fa
         )
     if told.full:
         return _no_space(options, told.full)
+    if told.too_long and outcome.code not in KILLED:
+        return _too_long(name, told.too_long)
+    return None
+
+
+def _end(outcome: tool.Outcome, told: Told, name: str) -> Failure:
+    """How it has ended."""
     if outcome.code == USAGE and name == backends.MAIN and not told.began:
         return Failure(
             "CalibrationToolMissing",
@@ -168,6 +183,17 @@ def _cause(options: argparse.Namespace, outcome: tool.Outcome, told: Told) -> Fa
         f"{name} {ended} in the step {step} ({_last(outcome, told)}). {_log()}",
         final=outcome.code == USAGE and name == backends.TOOL,
     )
+
+
+def _too_long(name: str, line: str) -> Failure:
+    remedy = (
+        "A .pkl is taken as it is: make one with rows of at most about 2,000 tokens, system_prompt and "
+        "question together, or give the dataset as parquet, jsonl, json or csv, whose rows are cut."
+        if name == backends.MAIN
+        else "Take other spec.tasks."
+    )
+    words = f"The dataset has a row with more tokens than {name} measures with"
+    return Failure("DatasetInvalid", f"{words} ({_cut(line)}). {remedy}", final=True)
 
 
 def _no_space(options: argparse.Namespace, line: str) -> Failure:

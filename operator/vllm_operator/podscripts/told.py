@@ -25,6 +25,7 @@ _DEVICE = re.compile(r"^Detected device type: (g\d)\b|\bpreset \S+, device (g\d)
 _NO_DEVICE = re.compile(r"^Invalid device type: (\w*)")
 _MEMORY = re.compile(r"PT_DEVMEM.*(?:Allocation failed|OOM)")
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|\bErrno (?:28|122)\b")
+_TOO_LONG = re.compile(r"maximum context length is \d|longer than the maximum model length")
 _IGNORED = re.compile(r"\bException ignored ")
 """Before the traceback of a destructor or an exit handler: Python goes on, as engines do that end well."""
 _ANNOUNCED = re.compile(r"^--- Logging error ---|Failed to load plugin")
@@ -59,6 +60,8 @@ class Told:
         """What the cards' memory was too small for."""
         self.full: str | None = None
         """What found no space on a volume."""
+        self.too_long: str | None = None
+        """What says that a row has more tokens than the engine takes."""
         self.began = False
         """Whether it has begun with any of its steps."""
         self._within = self._ignored = self._announced = False
@@ -77,6 +80,8 @@ class Told:
             self.memory = text
         if self.full is None and _FULL.search(text):
             self.full = text
+        if self.too_long is None and _TOO_LONG.search(text):
+            self.too_long = text
         self._trace(text)
 
     def _count(self, text: str) -> None:

@@ -17,6 +17,13 @@ from vllm_operator.api.prefetch import EXIT_ACT
 Command = Callable[..., Ended]
 AGAIN = 70
 TRACEBACK = TRACE + "RuntimeError: engine died"
+LONG_ROW = (
+    "vllm.exceptions.VLLMValidationError: This model's maximum context length is 2048 tokens. However, your "
+    "request has 2500 input tokens."
+)
+LONG_PROMPT = (
+    "ValueError: The decoder prompt (length 2500) is longer than the maximum model length of 2048. Make sure"
+)
 
 
 def check(run: Ended, reason: str, code: int, *words: str) -> str:
@@ -120,6 +127,24 @@ TOOL: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
         "CalibrationFailed",
         EXIT_ACT,
         ("it is not the cache", "/tmp/x", "ephemeral-storage"),
+    ),
+    "a long row": (
+        {"exits": {"measure": 1}, "says": {"measure": [TRACE + LONG_ROW]}},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("maximum context length is 2048 tokens", "at most about 2,000 tokens", "jsonl, json or csv"),
+    ),
+    "a long row, says done": (
+        {"says": {"measure": [TRACE + LONG_PROMPT]}, "samples": [0, 0]},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("(length 2500)", "at most about 2,000 tokens"),
+    ),
+    "a long row, and no traceback": (
+        {"says": {"measure": [f"ERROR {LONG_ROW}"]}, "samples": [64, 96]},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("2048 tokens",),
     ),
     "fewer samples": (
         {"samples": [64, 96]},
@@ -227,6 +252,12 @@ COMMAND: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
     "a phase fails": ({"exits": {"quantize": 1}}, "CalibrationFailed", AGAIN, ("in the step quantize",)),
     "fewer samples": ({"samples": [50]}, "SamplesMissing", EXIT_ACT, ("50 of 96 of Running generate_until",)),
     "no scales": ({"skips": [[0, True], [1, True]]}, "ArtifactsIncomplete", AGAIN, ("MAXABS_HW_0_2.json",)),
+    "a long row": (
+        {"exits": {"measure": 1}, "says": {"measure": [TRACE + LONG_ROW]}},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("than vllm-gaudi-calibrate measures with", "2048 tokens", "spec.tasks"),
+    ),
     "fewer samples after a traceback": (
         {"samples": [50], "says": {"measure": [TRACEBACK]}},
         "CalibrationFailed",

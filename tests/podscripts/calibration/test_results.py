@@ -85,6 +85,12 @@ def test_what_is_whole_is_not_thrown_away_for_a_traceback(pod: Pod, case: str, s
     )
 
 
+def test_words_of_a_long_row_alone_are_no_failure(pod: Pod) -> None:
+    said = "Prompts that are longer than the maximum model length are cut"
+    pod.trouble = {"says": {"measure": [said]}}
+    assert pod.run().done.samples == 96
+
+
 def test_the_command_is_not_thrown_away_either(pod: Pod, command: Command) -> None:
     pod.trouble = {"says": {"measure": [GONE_ON["logging"]]}}
     run = command()
