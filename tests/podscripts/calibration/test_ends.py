@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,15 +67,23 @@ def test_a_tool_that_does_not_listen_is_killed(pod: Pod) -> None:
     assert members(pod) == []
 
 
-def test_what_a_tool_leaves_behind_holds_no_cards(pod: Pod) -> None:
+@pytest.mark.parametrize("what", ["sleep 600", "yes still there"])
+def test_what_a_tool_leaves_behind_holds_no_cards(pod: Pod, what: str) -> None:
     scripts = pod.place / "image/calibration"
     text = (scripts / "calibrate_model.sh").read_text()
     (scripts / "calibrate_model.sh").write_text(
-        text.replace("exec python3 stub.py", f"exec -a {pod.place}/stub.py sleep 600 &\npython3 stub.py")
+        text.replace("exec python3 stub.py", f"exec -a {pod.place}/stub.py {what} &\npython3 stub.py")
     )
     source = pod.place / "mounted/podscripts/tool.py"
-    source.write_text(source.read_text().replace("SILENCE_SECONDS = 5", "SILENCE_SECONDS = 1"))
-    assert pod.run().done.samples == 96
+    source.write_text(source.read_text().replace("AFTER_SECONDS = 5", "AFTER_SECONDS = 1"))
+    process = pod.start()
+    assert process.stdout
+    watch = threading.Timer(30, process.kill)
+    watch.start()
+    for _ in process.stdout:  # a reader that keeps nothing: it may say a lot
+        pass
+    watch.cancel()
+    assert pod.wait(process).done.samples == 96
     assert members(pod) == []
 
 
