@@ -90,7 +90,7 @@ def own_copy(work: str, dataset: str, sha256: str) -> str:
     return path
 
 
-def scripts_copy(work: str, scripts: str) -> str:
+def scripts_copy(work: str, scripts: str, *, unifies: bool) -> str:
     """The scripts where they can write beside themselves. Raises Failure and OSError."""
     if not os.path.isfile(os.path.join(scripts, MAIN)):
         remedy = (
@@ -100,6 +100,9 @@ def scripts_copy(work: str, scripts: str) -> str:
         )
         words = f"The image has no {MAIN} in {scripts}."
         raise Failure("CalibrationToolMissing", f"{words} {remedy}")
+    if unifies and not os.path.isfile(os.path.join(scripts, UNIFIER)):  # hours before it would be missed
+        words = f"The image has no {UNIFIER} in {scripts}, which merges measurements for fewer cards."
+        raise Failure("CalibrationToolMissing", f"{words} Unset spec.unifyTo, or take an image that has it.")
     # The scripts clean up behind themselves only in a folder of this name.
     folder = os.path.join(work, "vllm-gaudi", "calibration")
     shutil.rmtree(os.path.dirname(folder), ignore_errors=True)

@@ -108,7 +108,7 @@ def _prepared(options: argparse.Namespace) -> tuple[str, list[str]]:
         if options.backend == backends.COMMAND:
             return options.work, backends.command_words(options, model)
         dataset = backends.own_copy(options.work, options.dataset, options.dataset_sha256)
-        scripts = backends.scripts_copy(options.work, options.scripts)
+        scripts = backends.scripts_copy(options.work, options.scripts, unifies=bool(options.unify_to))
         return scripts, backends.script_words(options, model, dataset)
     except OSError as error:
         if error.errno in FULL or (isinstance(error, shutil.Error) and is_full(options.work)):

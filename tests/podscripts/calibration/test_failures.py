@@ -292,6 +292,14 @@ def test_an_image_without_scripts(pod: Pod) -> None:
     assert not pod.calls()
 
 
+def test_an_image_that_unifies_nothing(pod: Pod) -> None:
+    (pod.place / "image/calibration/step-5-unify_measurements.py").unlink()
+    words = ("no step-5-unify_measurements.py in", "spec.unifyTo")
+    check(pod.run("--unify-to", "1"), "CalibrationToolMissing", EXIT_ACT, *words)
+    assert not pod.calls()
+    assert pod.run().done.world_size == 2
+
+
 def test_an_image_without_the_command(pod: Pod, command: Command) -> None:
     shutil.rmtree(pod.place / "bin")
     check(command(), "CalibrationToolMissing", EXIT_ACT, "no vllm-gaudi-calibrate", "spec.backend: Script")
