@@ -1,7 +1,9 @@
 """What a calibration says that cannot end well: reason, remedy, exit code. No tool is believed."""
 
+import io
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +15,8 @@ from tests.podscripts.conftest import PODSCRIPTS
 from tests.podscripts.test_needed import reasons
 from vllm_operator.api.calibration import FAILURES
 from vllm_operator.api.prefetch import EXIT_ACT
+from vllm_operator.podscripts import artifacts
+from vllm_operator.podscripts.failures import Failure
 
 Command = Callable[..., Ended]
 AGAIN = 70
@@ -224,6 +228,36 @@ def test_what_files_tell(pod: Pod, case: str) -> None:
     message = check(pod.run(), "ArtifactsIncomplete", AGAIN, *words)
     assert str(pod.folder) in message
     assert not (pod.folder / "manifest.json").exists()
+
+
+def archive(way: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", way) as made:
+        made.writestr("arr_0.npy", b"x" * 500 + os.urandom(500))
+    return buffer.getvalue()
+
+
+STORED, DEFLATED = archive(zipfile.ZIP_STORED), archive(zipfile.ZIP_DEFLATED)
+ARCHIVES = {
+    "whole but for its middle": STORED[:200] + bytes(100) + STORED[300:],
+    "squeezed": DEFLATED[:80] + bytes(100) + DEFLATED[180:],
+    "nothing but its end": STORED[STORED.index(b"PK\x01\x02") :],
+    "without its beginning": STORED[100:],
+    "no member": b"PK\x05\x06" + bytes(18),
+}
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_an_archive_that_only_ends_well(pod: Pod, case: str) -> None:
+    pod.run().done  # noqa: B018
+    path = pod.folder / "g2/inc_output_hooks_maxabs_1_2.npz"
+    for content in (STORED, DEFLATED):
+        path.write_bytes(content)
+        artifacts.check(str(pod.folder), "g2", 2, needs_scales=True)
+    path.write_bytes(ARCHIVES[case])
+    with pytest.raises(Failure, match=r"_1_2\.npz is cut off") as caught:
+        artifacts.check(str(pod.folder), "g2", 2, needs_scales=True)
+    assert caught.value.reason == "ArtifactsIncomplete"
 
 
 def test_a_tool_that_writes_nothing_after_a_traceback(pod: Pod) -> None:
