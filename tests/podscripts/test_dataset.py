@@ -80,6 +80,33 @@ def questions(content: bytes) -> list[tuple[str, str]]:
     return [(row["system_prompt"], row["question"]) for _, row in frame.iterrows()]
 
 
+@pytest.mark.parametrize("name", ["a b", "a$(b)", "ä", "-rf", "a'b"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        ("--dataset-file", "/dataset/d.pkl"),
+        ("--dataset-name", "org/data"),
+        ("--dataset-url", "http://files.invalid/d.pkl", "--dataset-sha256", DIGEST),
+    ],
+    ids=lambda source: source[0],
+)
+def test_a_name_that_the_scripts_cannot_use(
+    hub: Hub, prefetch: Runner, place: Path, name: str, source: tuple[str, ...]
+) -> None:
+    """It is not told of first by the pod that has the cards."""
+    for model in (f"org/{name}", f"{place}/models/{name}"):
+        run = prefetch(place, model, *source)
+        check(run, "PrefetchFailed", EXIT_ACT, repr(name), "spec.backend: Command")
+    assert not hub.asked
+
+
+def test_names_are_free_without_the_scripts(prefetch: Runner, place: Path) -> None:
+    folder = place / "models/a b"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert prefetch(place, str(folder)).done.commit == ""
+
+
 def test_no_dataset_no_word_of_it(model: str, prefetch: Runner, place: Path) -> None:
     run = prefetch(place, model)
     assert "dataset" not in run.report
