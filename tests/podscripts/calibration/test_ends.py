@@ -1,6 +1,7 @@
 """Ends that come from outside: SIGTERM, SIGKILL, a full disk, two at a time, a tool that does not go."""
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable
@@ -10,8 +11,9 @@ import pytest
 
 from tests.podscripts.calibration.conftest import LOWER, Pod
 from tests.podscripts.calibration.test_failures import AGAIN, check
-from tests.podscripts.conftest import give
+from tests.podscripts.conftest import PODSCRIPTS, give
 from vllm_operator.api.prefetch import EXIT_ACT
+from vllm_operator.podscripts import tool
 
 STEPS = ["begin", "prepare", "measure", "batch 64", "postprocess", "quantize", "end", "unify"]
 
@@ -54,6 +56,13 @@ def test_ended_at_any_step_and_begun_again(pod: Pod, step: str, way: signal.Sign
     again = pod.run("--unify-to", "1").done
     assert (again.reused, again.world_size, again.samples) == (False, 1, 96)
     assert len([path for path in pod.output.iterdir() if path.name != LOWER]) == left
+
+
+def test_the_pod_waits_until_what_does_not_listen_is_killed() -> None:
+    template = (PODSCRIPTS.parent / "desired/templates/job.yaml.j2").read_text()
+    found = re.search(r"terminationGracePeriodSeconds: (\d+)\n", template)
+    assert found
+    assert int(found[1]) >= tool.GRACE_SECONDS + 10
 
 
 def test_a_tool_that_does_not_listen_is_killed(pod: Pod) -> None:
