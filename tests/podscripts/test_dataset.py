@@ -80,6 +80,33 @@ def questions(content: bytes) -> list[tuple[str, str]]:
     return [(row["system_prompt"], row["question"]) for _, row in frame.iterrows()]
 
 
+@pytest.mark.parametrize("name", ["a b", "a$(b)", "ä", "-rf", "a'b"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        ("--dataset-file", "/dataset/d.pkl"),
+        ("--dataset-name", "org/data"),
+        ("--dataset-url", "http://files.invalid/d.pkl", "--dataset-sha256", DIGEST),
+    ],
+    ids=lambda source: source[0],
+)
+def test_a_name_that_the_scripts_cannot_use(
+    hub: Hub, prefetch: Runner, place: Path, name: str, source: tuple[str, ...]
+) -> None:
+    """It is not told of first by the pod that has the cards."""
+    for model in (f"org/{name}", f"{place}/models/{name}"):
+        run = prefetch(place, model, *source)
+        check(run, "PrefetchFailed", EXIT_ACT, repr(name), "spec.backend: Command")
+    assert not hub.asked
+
+
+def test_names_are_free_without_the_scripts(prefetch: Runner, place: Path) -> None:
+    folder = place / "models/a b"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    assert prefetch(place, str(folder)).done.commit == ""
+
+
 def test_no_dataset_no_word_of_it(model: str, prefetch: Runner, place: Path) -> None:
     run = prefetch(place, model)
     assert "dataset" not in run.report
@@ -222,6 +249,30 @@ def test_equal_texts_are_one_whether_they_are_one_object_or_two() -> None:
         rows._take(frame, "x")
         found.add(rows.pickled())
     assert len(found) == 1
+
+
+LONG = {
+    "question": (("", "a" * 9000), ("", "a" * frames.LONGEST)),
+    "prompt": (("p" * 9000, "why?"), ("p" * (frames.LONGEST - 4), "why?")),
+    "both": (("p" * 9000, "q" * 9000), ("p" * (frames.LONGEST // 2), "q" * (frames.LONGEST // 2))),
+    "question, short prompt": (("Help.", "q" * 9000), ("Help.", "q" * (frames.LONGEST - 5))),
+    # Up to two tokens each.
+    "other scripts": (("", "語" * 9000), ("", "語" * (frames.LONGEST // 3))),
+    "blanks": (("", " " * 9000 + "why?"), ("", "why?")),
+    "broken letters": (("", "a" * 9000 + "\ud800"), ("", "a" * frames.LONGEST)),
+    "as long as may be": (("p" * 1000, "q" * 2500), ("p" * 1000, "q" * 2500)),
+    "blanks that do no harm": (("", " why?\n"), ("", " why?\n")),
+}
+
+
+@pytest.mark.parametrize("case", LONG)
+def test_a_long_row_is_cut(model: str, prefetch: Runner, place: Path, case: str) -> None:
+    """The scripts' engine takes 2048 tokens, and ends with the first row that has more."""
+    (prompt, question), kept = LONG[case]
+    file = place / "mounted/d.jsonl"
+    file.write_bytes(lines([{"system_prompt": prompt, "question": question}, ROWS[0]]))
+    _, content = staged(prefetch(place, model, "--dataset-file", str(file)), place)
+    assert questions(content) == [kept, (ROWS[0]["system_prompt"], ROWS[0]["question"])]
 
 
 def test_a_table_says_what_it_says(model: str, prefetch: Runner, place: Path) -> None:

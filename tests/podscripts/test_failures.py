@@ -17,6 +17,7 @@ from tests.podscripts.test_needed import reasons
 from vllm_operator.api.prefetch import EXIT_ACT, FAILURES
 from vllm_operator.podscripts import hub as podscripts_hub
 from vllm_operator.podscripts import log
+from vllm_operator.podscripts.failures import LONGEST_MESSAGE
 
 Runner = Callable[..., Run]
 PASSING, UNEXPECTED = 75, 70
@@ -270,7 +271,7 @@ def test_what_nobody_foresaw(hub: Hub, prefetch: Runner, place: Path) -> None:
 def test_no_secret_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "my-own-secret")
     text = "Bearer my-own-secret, hf_AbC123 and http://me:word@proxy:3128/x\n  of https://hub/x?y=hf_Z"
-    assert log.masked(text) == "Bearer ***, *** and http://***@proxy:3128/x of https://hub/x?y=***"
+    assert log.masked(text) == "Bearer ***, *** and http://***@proxy:3128/x of https://hub/x?***"
 
 
 def test_a_report_that_cannot_be_written_is_in_the_log(hub: Hub, prefetch: Runner, place: Path) -> None:
@@ -293,3 +294,38 @@ def test_a_time_out_of_a_volume_is_not_the_hubs() -> None:
 
 def test_the_operator_knows_every_reason() -> None:
     assert reasons(PODSCRIPTS / "prefetch.py") == set(FAILURES)
+
+
+SIGNED = "X-Amz-Signature=" + "5ecret" * 100
+QUERIES = {
+    f"cannot connect to https://cdn/f?{SIGNED}": "cannot connect to https://cdn/f?***",
+    f"Max retries exceeded with url: /f?{SIGNED}&e=1 (Caused by X('y'))": (
+        "Max retries exceeded with url: /f?*** (Caused by X('y'))"
+    ),
+    f"got 'HTTPS://cdn/f?{SIGNED}', sorry.": "got 'HTTPS://cdn/f?***', sorry.",
+    f"for url: https://cdn/f?a=1&{SIGNED}. Then": "for url: https://cdn/f?***. Then",
+    "https://me:5ecret@cdn/f?5ecret": "https://***@cdn/f?***",
+    "Who? x=1 is https://cdn/f?": "Who? x=1 is https://cdn/f?",
+}
+
+
+@pytest.mark.parametrize("text", QUERIES, ids=range(len(QUERIES)))
+def test_what_signs_an_address_is_told_to_nobody(text: str) -> None:
+    assert log.masked(text) == QUERIES[text]
+
+
+@pytest.mark.parametrize("words", [f"https://cdn/f?{SIGNED}", "no route " * 200])
+def test_what_others_say_does_not_push_the_remedy_out(words: str) -> None:
+    failure = podscripts_hub.understood(ConnectionError(words))
+    assert failure.message.endswith("Check name resolution, proxies and network policies.")
+    assert "5ecret" not in failure.message
+    refused = podscripts_hub.refused(404, {"X-Error-Message": words})
+    assert refused.message.endswith("in spec.model.tokenSecretRef.")
+    others = podscripts_hub.understood(ValueError(words))
+    assert max(len(each.message) for each in (failure, refused, others)) < LONGEST_MESSAGE
+
+
+def test_a_secret_is_not_cut_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log, "secrets", {"geheim" * 9})
+    message = podscripts_hub.understood(ConnectionError("x" * 190 + " " + "geheim" * 9)).message
+    assert "geheim" not in message

@@ -5,17 +5,21 @@ when it writes, so that nothing is believed that has not been looked at. An .npz
 it is never loaded here.
 """
 
+import errno
 import json
 import os
 import re
+import struct
 import zipfile
-from typing import Any, NamedTuple
+import zlib
+from typing import Any, BinaryIO, NamedTuple
 
 from .failures import Failure
 
 CONFIG = re.compile(r"maxabs_quant_(g[23])\.json")
 MEASURED, SCALED = "DynamicRange", "Scale"
 """What INC calls the mode of a file of measurements, and of one of scales."""
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError)
 SOME = 4
 """Names that a message holds."""
 
@@ -122,7 +126,7 @@ def _of_ranks(place: str, stem: str, world: int, mode: str) -> tuple[list[str], 
             raise _incomplete(f"{path} is empty: a full volume leaves such files")
         if name.endswith(".npz"):
             with open(path, "rb") as handle:  # is_zipfile takes what may not be read for what is no archive
-                if not zipfile.is_zipfile(handle):
+                if not _is_whole(handle):
                     raise _incomplete(f"{path} is cut off: a full volume leaves such files")
             continue
         content = _read(path)
@@ -133,6 +137,19 @@ def _of_ranks(place: str, stem: str, world: int, mode: str) -> tuple[list[str], 
         samples.append(content.get("NumSamples"))
     told = [each for each in samples if isinstance(each, int)]
     return names, min(told, default=0)
+
+
+def _is_whole(handle: BinaryIO) -> bool:
+    """Whether every member of an archive is there as it was written. Nothing in it is loaded."""
+    try:
+        with zipfile.ZipFile(handle) as archive:
+            return bool(archive.namelist()) and archive.testzip() is None
+    except (*BROKEN, RuntimeError, ValueError):  # also what would need a password, or is before its beginning
+        return False
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
 
 
 def _missing(place: str, stem: str, missing: list[str]) -> Failure:

@@ -3,17 +3,16 @@
 import argparse
 import hashlib
 import os
-import re
 import shutil
 import stat
 
 from .failures import Failure
+from .plain import unusable
 
 SCRIPT, COMMAND = "Script", "Command"
 MAIN = "calibrate_model.sh"
 UNIFIER = "step-5-unify_measurements.py"
 TOOL = "vllm-gaudi-calibrate"
-PLAIN = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 CHUNK = 1 << 20
 SECRET = ("HF_TOKEN", "HF_TOKEN_PATH", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN")
 OFFLINE = {
@@ -35,21 +34,11 @@ def environment(tensor_parallel_size: int) -> dict[str, str]:
     return kept
 
 
-def real_name(name: str) -> str:
-    """The last part of a model's name, by which the tools know its rules and name its folder."""
-    return name.rstrip("/").split("/")[-1]
-
-
 def check_script_words(name: str, output: str) -> None:
     """The scripts put these into commands without quotes, and into JSON as they are. Raises Failure."""
     for what, word in (("name of the model", name), ("folder for the result", output)):
-        if not all(PLAIN.fullmatch(part) for part in word.strip("/").split("/")):
-            raise Failure(
-                "CalibrationFailed",
-                f"The {what} is {word!r}: the calibration scripts can use only letters, digits, dots, "
-                "dashes and underscores in it. Rename the model's folder, or take spec.backend: Command.",
-                final=True,
-            )
+        if words := unusable(what, word):
+            raise Failure("CalibrationFailed", words, final=True)
 
 
 def named(work: str, model: str, name: str) -> str:
@@ -90,7 +79,7 @@ def own_copy(work: str, dataset: str, sha256: str) -> str:
     return path
 
 
-def scripts_copy(work: str, scripts: str) -> str:
+def scripts_copy(work: str, scripts: str, *, unifies: bool) -> str:
     """The scripts where they can write beside themselves. Raises Failure and OSError."""
     if not os.path.isfile(os.path.join(scripts, MAIN)):
         remedy = (
@@ -100,6 +89,9 @@ def scripts_copy(work: str, scripts: str) -> str:
         )
         words = f"The image has no {MAIN} in {scripts}."
         raise Failure("CalibrationToolMissing", f"{words} {remedy}")
+    if unifies and not os.path.isfile(os.path.join(scripts, UNIFIER)):  # hours before it would be missed
+        words = f"The image has no {UNIFIER} in {scripts}, which merges measurements for fewer cards."
+        raise Failure("CalibrationToolMissing", f"{words} Unset spec.unifyTo, or take an image that has it.")
     # The scripts clean up behind themselves only in a folder of this name.
     folder = os.path.join(work, "vllm-gaudi", "calibration")
     shutil.rmtree(os.path.dirname(folder), ignore_errors=True)

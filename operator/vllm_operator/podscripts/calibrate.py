@@ -16,6 +16,7 @@ from . import adopt, backends, manifest, measure, tool
 from .artifacts import check_generation, is_there
 from .failures import EXIT_UNEXPECTED, Failure, conclude, of_system
 from .log import Progress, note
+from .plain import real_name
 
 EXITS = {"CalibrationFailed": EXIT_UNEXPECTED, "ArtifactsIncomplete": EXIT_UNEXPECTED}
 
@@ -118,7 +119,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--report", default="/dev/termination-log", help="file for the report")
     parser.add_argument("--every", type=float, default=5, help="seconds between lines of progress")
     options = parser.parse_args(arguments)
-    options.name = backends.real_name(options.name)
+    options.name = real_name(options.name)
     if not options.existing and not options.model:
         parser.error("--model or --existing is needed")
     if not options.existing and options.backend == backends.SCRIPT and not options.dataset:

@@ -22,7 +22,7 @@ from . import log
 from .cache import Partial
 from .failures import Failure
 from .files import File
-from .frames import FORMATS, Rows
+from .frames import FORMATS, LONGEST, Rows
 from .hub import DATASET, FILE, answer, patiently
 from .log import Progress
 from .repository import PARTIAL_CONTENT, Repository
@@ -188,7 +188,7 @@ def _stage_url(staging: Staging, options: argparse.Namespace, progress: Progress
         raise Failure("DatasetInvalid", "spec.dataset.url.sha256 is no SHA-256: 64 hexadecimal digits.")
     if len(parts.query) >= SECRET:  # what signs an address is a password
         log.secrets.add(parts.query)
-    key = ("url", sha256, os.path.splitext(parts.path)[1], options.sample_limit)
+    key = ("url", sha256, os.path.splitext(parts.path)[1], options.sample_limit, LONGEST)
     known = staging.found(sha256) or staging.found(staging.recall(*key).get("sha256"))
     if known:
         return known
@@ -243,7 +243,7 @@ def _complete(url: str, partial: Partial, progress: Progress) -> None:
 
 def _stage_hub(staging: Staging, options: argparse.Namespace, progress: Progress) -> Staged:
     """Of the hub. Which commit a first run has found counts for all later ones."""
-    key = ("hub", options.dataset_name, options.dataset_split, options.sample_limit)
+    key = ("hub", options.dataset_name, options.dataset_split, options.sample_limit, LONGEST)
     noted = staging.recall(*key)
     known = staging.found(noted.get("sha256"))
     if known:

@@ -15,6 +15,10 @@ PROTOCOL = 4
 """Of the pickle: another one would be other bytes. Every Python 3 in an image reads this one."""
 QUESTION, PROMPT, TEXT = "question", "system_prompt", "text"
 BATCH = 1024
+LONGEST = 3500
+"""Bytes (UTF-8) of a row's texts together; what is longer is cut. The scripts' step 2 measures with a
+max_model_len of 2048 tokens, and one row with more ends it, once the model is loaded. English has three to
+four bytes to a token, other scripts about two; the chat template needs a few tokens too."""
 SOME = 200
 """Characters of what others say: the remedy comes after it."""
 
@@ -68,15 +72,11 @@ class Rows:
             if self.enough:
                 return
             if not _is_missing(question):
-                self.questions.append(self._text(question, name))
-                self.prompts.append("" if _is_missing(prompt) else self._text(prompt, name))
-
-    def _text(self, value: Any, name: str) -> str:
-        if not isinstance(value, str):
-            words = f"{name} holds {type(value).__name__} where text is needed."
-            raise Failure("DatasetInvalid", f"{words} Take another dataset, or make one of texts.")
-        # One object for equal texts: a pickle tells twice the same from two that are equal.
-        return self._seen.setdefault(value, value)
+                texts = _text("" if _is_missing(prompt) else prompt, name), _text(question, name)
+                # One object for equal texts: a pickle tells twice the same from two that are equal.
+                prompt, question = (self._seen.setdefault(text, text) for text in _short(*texts))  # noqa: PLW2901
+                self.prompts.append(prompt)
+                self.questions.append(question)
 
     def pickled(self) -> bytes:
         """The data frame. Raises Failure."""
@@ -94,6 +94,30 @@ class Rows:
 def _is_missing(value: Any) -> bool:
     """None, or what pandas takes for it: not a number. A blank text measures nothing either."""
     return value is None or value != value or (isinstance(value, str) and not value.strip())  # noqa: PLR0124
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        words = f"{name} holds {type(value).__name__} where text is needed."
+        raise Failure("DatasetInvalid", f"{words} Take another dataset, or make one of texts.")
+    return value
+
+
+def _short(prompt: str, question: str) -> tuple[str, str]:
+    """Both, of LONGEST bytes at most: half of it is for each of them that needs as much."""
+    prompt = _cut(prompt, LONGEST - min(_size(question), LONGEST // 2))
+    return prompt, _cut(question, LONGEST - _size(prompt))
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
+def _cut(text: str, size: int) -> str:
+    if _size(text) <= size:
+        return text
+    # No blanks at its beginning: what is left could be nothing else.
+    return text.strip().encode(errors="surrogatepass")[:size].decode(errors="ignore")
 
 
 def _unreadable(name: str, ending: str, error: Exception) -> Failure:

@@ -14,13 +14,15 @@ from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from .failures import Failure, of_system
 from .files import File
-from .log import note
+from .log import masked, note
 
 ATTEMPTS = 5
 LONGEST_WAIT_SECONDS = 60.0
 TIMEOUT_SECONDS = 30.0
 CHUNK = 1 << 16
 """Bytes that are kept at once. What has come of the next piece is lost when a connection breaks."""
+SOME = 200
+"""Characters of what others say: the remedy comes after it."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -111,7 +113,7 @@ def check_token() -> None:
 
 def refused(status: int, headers: Mapping[str, str], kind: Kind = MODEL) -> Failure:
     """What an answer means that is an error."""
-    code, words = headers.get("X-Error-Code", ""), headers.get("X-Error-Message", "").rstrip(".")
+    code, words = headers.get("X-Error-Code", ""), _some(headers.get("X-Error-Message", ""))
     known = {each.value: each.phrase for each in HTTPStatus}
     who = "The server of the file" if kind == FILE else "The hub"
     said = f"{who} answered {status} ({words or known.get(status, 'no words')})."
@@ -159,9 +161,14 @@ def understood(error: BaseException, server: str = "") -> Failure:
         return failure
     module = type(error).__module__.split(".")[0]
     if module in NETWORK or (isinstance(error, (ConnectionError, TimeoutError)) and error.filename is None):
-        words = f"{server or constants.ENDPOINT} cannot be reached ({type(error).__name__}: {error})."
+        words = f"{server or constants.ENDPOINT} cannot be reached ({type(error).__name__}: {_some(error)})."
         return Failure("HubUnreachable", f"{words} Check name resolution, proxies and network policies.")
-    return Failure("PrefetchFailed", f"{type(error).__name__}: {error}")
+    return Failure("PrefetchFailed", f"{type(error).__name__}: {_some(error)}.")
+
+
+def _some(words: object) -> str:
+    # Masked first: the beginning of a secret is not known as one.
+    return masked(str(words))[:SOME].rstrip(" .")
 
 
 def patiently(

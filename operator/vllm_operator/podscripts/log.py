@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+_END = r"[^\s\"'<>]*[^\s\"'<>.,;:)]"
+_QUERY = re.compile(rf"(https?://[^\s?\"'<>]*\?|\?(?=[\w.~%+-]+=)){_END}", re.IGNORECASE)
+"""What signs an address is a password. Client libraries also name a path and its query alone."""
 secrets: set[str] = set()
 """What is hidden besides the environment's HF_TOKEN: a program adds what else it knows."""
 
@@ -17,7 +20,8 @@ def masked(text: str) -> str:
     """The text on one line, without tokens and passwords."""
     for secret in {os.environ.get("HF_TOKEN", "").strip(), *secrets} - {""}:
         text = text.replace(secret, "***")
-    return " ".join(re.sub(r"hf_\w+|(?<=://)[^/@\s]+(?=@)", "***", text).split())
+    text = re.sub(r"hf_\w+|(?<=://)[^/@\s]+(?=@)", "***", text)
+    return " ".join(_QUERY.sub(r"\1***", text).split())
 
 
 def note(text: str) -> None:

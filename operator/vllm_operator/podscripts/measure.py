@@ -35,9 +35,9 @@ def recipe(options: argparse.Namespace) -> dict[str, Any]:
 
 def run(options: argparse.Namespace, progress: Progress, console: tool.Console) -> dict[str, Any]:
     """Calibrate, and tell what is there then. Raises Failure and OSError."""
-    folder = folder_of(options)
+    folder, told = folder_of(options), Told(progress)
     try:
-        samples = _measured(options, progress, console)
+        samples = _measured(options, progress, console, told)
         progress.begin("verify")
         generation = artifacts.generation_of(folder, None)
         artifacts.check_generation(options.generation, generation)
@@ -46,7 +46,12 @@ def run(options: argparse.Namespace, progress: Progress, console: tool.Console) 
     except Failure as failure:
         if failure.reason in ("ArtifactsIncomplete", "UnifyFailed") and is_full(options.output):
             raise cache_full(failure.message.split(". ")[0]) from failure
+        if failure.reason in ("ArtifactsIncomplete", "SamplesMissing") and (
+            told.error is not None or told.too_long
+        ):
+            raise _cause(options, tool.Outcome(0, []), told) from failure
         raise
+    _gone_on(told)
     files = manifest.listed(folder, [*found.files, *_all(folder, generation)], sync=True)
     content = {**facts(options, found, samples), "arguments": recipe(options), "files": files}
     content["tools"] = manifest.versions()
@@ -75,12 +80,11 @@ def _all(folder: str, generation: str) -> list[str]:
     ]
 
 
-def _measured(options: argparse.Namespace, progress: Progress, console: tool.Console) -> int:
+def _measured(options: argparse.Namespace, progress: Progress, console: tool.Console, told: Told) -> int:
     """Have the tool do its work, and give the number of samples that it says it has measured."""
     script = options.backend == backends.SCRIPT
     place, words = _prepared(options)
     _set_aside(folder_of(options))
-    told = Told(progress)
 
     def watch(line: str) -> None:
         told.line(line)
@@ -89,7 +93,8 @@ def _measured(options: argparse.Namespace, progress: Progress, console: tool.Con
 
     surroundings = backends.environment(options.tensor_parallel_size)
     outcome = tool.run(words, place, surroundings, console, watch)
-    _judge(options, outcome, told)
+    if outcome.code or told.memory:
+        raise _cause(options, outcome, told)
     samples = _samples(told, script)
     if script and options.unify_to:
         _unify(options, place, progress, console)
@@ -103,7 +108,7 @@ def _prepared(options: argparse.Namespace) -> tuple[str, list[str]]:
         if options.backend == backends.COMMAND:
             return options.work, backends.command_words(options, model)
         dataset = backends.own_copy(options.work, options.dataset, options.dataset_sha256)
-        scripts = backends.scripts_copy(options.work, options.scripts)
+        scripts = backends.scripts_copy(options.work, options.scripts, unifies=bool(options.unify_to))
         return scripts, backends.script_words(options, model, dataset)
     except OSError as error:
         if error.errno in FULL or (isinstance(error, shutil.Error) and is_full(options.work)):
@@ -125,40 +130,70 @@ def _set_aside(folder: str) -> None:
     note(f"{folder} held no whole result. It is now {aside}.")
 
 
-def _judge(options: argparse.Namespace, outcome: tool.Outcome, told: Told) -> None:
-    """Raise Failure if the tool has failed, whatever its exit code says."""
-    if not outcome.code and not told.failed:
-        return
+def _gone_on(told: Told) -> None:
+    """Tell of a traceback that has done no harm: everything that there has to be is there."""
+    if told.error is not None:
+        error = _last(tool.Outcome(0, []), told)
+        words = f"In the step {told.step} there was a traceback ({error}), and the tool went on."
+        note(f"{words} What it had to make is whole all the same.")
+
+
+def _cause(options: argparse.Namespace, outcome: tool.Outcome, told: Told) -> Failure:
+    """Why the tool has failed, whatever its exit code says."""
     name = backends.MAIN if options.backend == backends.SCRIPT else backends.TOOL
+    return _lack(options, outcome, told, name) or _end(outcome, told, name)
+
+
+def _lack(options: argparse.Namespace, outcome: tool.Outcome, told: Told, name: str) -> Failure | None:
+    """What it says that it has not room enough for."""
     if told.memory:
-        raise Failure(
+        return Failure(
             "OutOfDeviceMemory",
             f"The memory of {options.tensor_parallel_size} cards is too small ({_cut(told.memory)}). Take a "
             "larger spec.tensorParallelSize, or a smaller spec.batchSize.",
         )
     if told.full:
-        raise _no_space(options, told.full)
+        return _no_space(options, told.full)
+    if told.too_long and outcome.code not in KILLED:
+        return _too_long(name, told.too_long)
+    return None
+
+
+def _end(outcome: tool.Outcome, told: Told, name: str) -> Failure:
+    """How it has ended."""
     if outcome.code == USAGE and name == backends.MAIN and not told.began:
-        raise Failure(
+        return Failure(
             "CalibrationToolMissing",
             f"The image's {name} calibrates no more ({_last(outcome, told)}). Set spec.backend: Command and "
             "spec.tasks, or take an older image.",
         )
     if told.no_device:
         words = f"{name} finds no card of Gaudi 2 or 3, but {told.no_device!r} ({_last(outcome, told)})."
-        raise Failure("CalibrationFailed", f"{words} Look at the node's driver. {_log()}")
+        return Failure("CalibrationFailed", f"{words} Look at the node's driver. {_log()}")
     if outcome.code in KILLED:
         words = f"{name} was killed in the step {told.progress.step}."
         remedy = (
             "Most likely the memory of the pod is too small, which holds all weights: see spec.resources."
         )
-        raise Failure("CalibrationFailed", f"{words} {remedy} {_log()}")
+        return Failure("CalibrationFailed", f"{words} {remedy} {_log()}")
     ended = f"ended with exit code {outcome.code}" if outcome.code else "says that it is done, but is not,"
-    raise Failure(
+    step = told.progress.step if outcome.code else told.step
+    return Failure(
         "CalibrationFailed",
-        f"{name} {ended} in the step {told.progress.step} ({_last(outcome, told)}). {_log()}",
+        f"{name} {ended} in the step {step} ({_last(outcome, told)}). {_log()}",
         final=outcome.code == USAGE and name == backends.TOOL,
     )
+
+
+def _too_long(name: str, line: str) -> Failure:
+    remedy = (
+        "A .pkl is taken as it is: make one with rows of at most about 2,000 tokens, system_prompt and "
+        "question together, or give the dataset as parquet, jsonl, json or csv, whose rows are cut."
+        if name == backends.MAIN
+        else "Take other spec.tasks."
+    )
+    words = f"The dataset has a row with more tokens than {name} measures with"
+    return Failure("DatasetInvalid", f"{words} ({_cut(line)}). {remedy}", final=True)
 
 
 def _no_space(options: argparse.Namespace, line: str) -> Failure:
@@ -196,6 +231,8 @@ def _samples(told: Told, script: bool) -> int:
         short = [f"{done} of {total} of {bar}" for bar, done, total in told.bars if done < total]
         if short:
             raise _too_few(" and ".join(short))
+        if not told.bars and told.error is not None:
+            raise _too_few("nothing that it counts")
         return sum(total for _, _, total in told.bars)
     if told.samples is None:
         raise _too_few("no sample at all, as far as the scripts tell")
@@ -228,7 +265,7 @@ def _unify(options: argparse.Namespace, scripts: str, progress: Progress, consol
     outcome = tool.run(words, scripts, surroundings, console, told.line)
     if told.full:
         raise _no_space(options, told.full)
-    if outcome.code or told.failed:
+    if outcome.code or told.memory:
         words_ = f"{backends.UNIFIER} ended with exit code {outcome.code} ({_last(outcome, told)})."
         raise Failure("UnifyFailed", f"{words_} {_log()}")
     os.rename(source, os.path.join(folder, f"measured-{generation}"))
@@ -237,5 +274,7 @@ def _unify(options: argparse.Namespace, scripts: str, progress: Progress, consol
     try:
         artifacts.check(folder, generation, options.unify_to, needs_scales=True)
     except Failure as failure:
-        words_ = f"{backends.UNIFIER} ended well, but: {failure.message}"
+        ended = "ended well" if told.error is None else f"went on after {_cut(told.error)!r}"
+        words_ = f"{backends.UNIFIER} {ended}, but: {failure.message}"
         raise Failure("UnifyFailed", words_) from failure
+    _gone_on(told)

@@ -22,6 +22,7 @@ from .failures import EXIT_PASSING, EXIT_UNEXPECTED, Failure, conclude  # noqa: 
 from .files import CODE, File, needed  # noqa: E402
 from .hub import check_token, understood  # noqa: E402
 from .log import Progress  # noqa: E402
+from .plain import real_name, unusable  # noqa: E402
 from .repository import Repository, code_elsewhere  # noqa: E402
 
 EXITS = {"HubUnreachable": EXIT_PASSING, "PrefetchFailed": EXIT_UNEXPECTED}
@@ -89,11 +90,20 @@ def bring_code(options: argparse.Namespace, progress: Progress, folder: str) -> 
             raise Failure(failure.reason, words) from failure
 
 
+def check_name(options: argparse.Namespace) -> None:
+    """Refuse a name now that the scripts refuse when they have the cards. Raises Failure."""
+    measures = options.dataset_file or options.dataset_url or options.dataset_name
+    # Only the scripts measure a dataset; the command measures tasks.
+    if measures and (words := unusable("name of the model", real_name(options.model))):
+        raise Failure("PrefetchFailed", words, final=True)
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Bring what is asked for, and tell what is there then. Raises Failure and OSError."""
     progress = Progress(options.every)
     progress.begin("resolve")
     check_token()
+    check_name(options)
     # Before the model: who has misspelled it shall not wait for a download of hours.
     staged = dataset.stage(options, progress)
     tasks.bring(options.task, progress)

@@ -25,8 +25,13 @@ _DEVICE = re.compile(r"^Detected device type: (g\d)\b|\bpreset \S+, device (g\d)
 _NO_DEVICE = re.compile(r"^Invalid device type: (\w*)")
 _MEMORY = re.compile(r"PT_DEVMEM.*(?:Allocation failed|OOM)")
 _FULL = re.compile(r"No space left on device|Disk quota exceeded|\bErrno (?:28|122)\b")
+_TOO_LONG = re.compile(r"maximum context length is \d|longer than the maximum model length")
 _IGNORED = re.compile(r"\bException ignored ")
 """Before the traceback of a destructor or an exit handler: Python goes on, as engines do that end well."""
+_ANNOUNCED = re.compile(r"^--- Logging error ---|Failed to load plugin")
+"""Before a traceback that its program goes on after: hardly the cause of anything."""
+_WARNED = re.compile(r"\bWARNING \d")
+"""In the lines of such a traceback."""
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)")
 _PREFIX = re.compile(
     r"^(?:\([^)]{1,60}\) ?)?(?:(?:ERROR|WARNING|INFO|CRITICAL) [\d-]+ [\d:]+ (?:\[[^\]]{1,80}\] ?)?)?"
@@ -48,14 +53,20 @@ class Told:
         self.bars: list[tuple[str, int, int]] = []
         """Requests of lm-eval that measure, done and in all, one for each of its bars."""
         self.error: str | None = None
-        """The exception of the first traceback: the others follow from it."""
+        """The exception of the first traceback that may have ended something: the others follow from it."""
+        self.step = ""
+        """In which step that was."""
         self.memory: str | None = None
         """What the cards' memory was too small for."""
         self.full: str | None = None
         """What found no space on a volume."""
+        self.too_long: str | None = None
+        """What says that a row has more tokens than the engine takes."""
         self.began = False
         """Whether it has begun with any of its steps."""
-        self._within = self._ignored = False
+        self._within = self._ignored = self._announced = False
+        self._vague = True
+        """Whether the error is one that the program has gone on after, or there is none."""
 
     def line(self, text: str) -> None:
         """Take a line."""
@@ -69,6 +80,8 @@ class Told:
             self.memory = text
         if self.full is None and _FULL.search(text):
             self.full = text
+        if self.too_long is None and _TOO_LONG.search(text):
+            self.too_long = text
         self._trace(text)
 
     def _count(self, text: str) -> None:
@@ -93,20 +106,18 @@ class Told:
             self.no_device = found[1]
 
     def _trace(self, text: str) -> None:
-        if self.error:
+        if self.error and not self._vague:
             return
+        vague = self._announced or bool(_WARNED.search(text))
+        self._announced = bool(_ANNOUNCED.search(text))
         if _IGNORED.search(text):
             self._ignored = True
         elif _TRACEBACK.search(text):
-            if not self._ignored:
-                self._within, self.error = True, ""
+            if not self._ignored and (self.error is None or not vague):
+                self._within, self._vague = True, vague
+                self.error, self.step = "", self.progress.step
             self._ignored = False
         if self._within:
             rest = _PREFIX.sub("", text, count=1)
             if _EXCEPTION.fullmatch(rest.rstrip()) and not _TRACEBACK.search(rest):
                 self.error, self._within = rest.strip(), False
-
-    @property
-    def failed(self) -> bool:
-        """Whether something has gone wrong, whatever the exit code says."""
-        return self.error is not None or self.memory is not None

@@ -1,6 +1,7 @@
 """Runs another program: in a process group of its own, its output passed on as it comes, and looked at."""
 
 import contextlib
+import math
 import os
 import re
 import select
@@ -16,11 +17,14 @@ from typing import Any, NamedTuple
 from .failures import EXIT_TERMINATED
 
 GRACE_SECONDS = 20
-"""From SIGTERM until what still runs is killed: less than the 30 that a pod has by default."""
-SILENCE_SECONDS = 5
-"""How long we listen to what a program has left behind when it has ended."""
+"""From SIGTERM until what still runs is killed: less than the 30 that the Job gives its pod."""
+AFTER_SECONDS = 5
+"""How long we listen to what a program has left behind when it has ended, whatever that says."""
+REST = 1 << 20
+"""Bytes, as many as a pipe holds: what is read at once when that time is over."""
 NEAR = 4096
 """Bytes: the operator reads the last 16 KiB of a log, or fewer (decision 8)."""
+CHUNK = 1 << 16
 LONGEST_LINE = 8192
 LINES = 40
 """Lines that are kept, the last ones, for the message of a failure."""
@@ -133,18 +137,23 @@ def run(
 
 
 def _output(process: "subprocess.Popen[bytes]") -> Any:
-    """What comes, until nobody is there any more who could say something, or nobody does."""
+    """What comes, until nobody is there any more who could say something, or a while after it has ended."""
     assert process.stdout is not None  # noqa: S101 - it is a pipe
-    descriptor, heard = process.stdout.fileno(), time.monotonic()
-    while True:
+    descriptor, end = process.stdout.fileno(), math.inf
+    while time.monotonic() < end:
+        if end == math.inf and process.poll() is not None:
+            end = time.monotonic() + AFTER_SECONDS
         if select.select([descriptor], [], [], 0.2)[0]:
-            content = os.read(descriptor, 1 << 16)
+            content = os.read(descriptor, CHUNK)
             if not content:
                 return
-            heard = time.monotonic()
             yield content
-        elif process.poll() is not None and time.monotonic() > heard + SILENCE_SECONDS:
+    # Who reads our own output may be slow: what the program itself has said last may not be lost.
+    for _ in range(0, REST, CHUNK):
+        content = os.read(descriptor, CHUNK) if select.select([descriptor], [], [], 0)[0] else b""
+        if not content:
             return
+        yield content
 
 
 class _Lines:

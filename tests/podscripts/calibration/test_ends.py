@@ -1,7 +1,9 @@
 """Ends that come from outside: SIGTERM, SIGKILL, a full disk, two at a time, a tool that does not go."""
 
 import os
+import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 
 from tests.podscripts.calibration.conftest import LOWER, Pod
 from tests.podscripts.calibration.test_failures import AGAIN, check
-from tests.podscripts.conftest import give
+from tests.podscripts.conftest import PODSCRIPTS, give
 from vllm_operator.api.prefetch import EXIT_ACT
+from vllm_operator.podscripts import tool
 
 STEPS = ["begin", "prepare", "measure", "batch 64", "postprocess", "quantize", "end", "unify"]
 
@@ -55,6 +58,13 @@ def test_ended_at_any_step_and_begun_again(pod: Pod, step: str, way: signal.Sign
     assert len([path for path in pod.output.iterdir() if path.name != LOWER]) == left
 
 
+def test_the_pod_waits_until_what_does_not_listen_is_killed() -> None:
+    template = (PODSCRIPTS.parent / "desired/templates/job.yaml.j2").read_text()
+    found = re.search(r"terminationGracePeriodSeconds: (\d+)\n", template)
+    assert found
+    assert int(found[1]) >= tool.GRACE_SECONDS + 10
+
+
 def test_a_tool_that_does_not_listen_is_killed(pod: Pod) -> None:
     source = pod.place / "mounted/podscripts/tool.py"
     source.write_text(source.read_text().replace("GRACE_SECONDS = 20", "GRACE_SECONDS = 1"))
@@ -66,15 +76,23 @@ def test_a_tool_that_does_not_listen_is_killed(pod: Pod) -> None:
     assert members(pod) == []
 
 
-def test_what_a_tool_leaves_behind_holds_no_cards(pod: Pod) -> None:
+@pytest.mark.parametrize("what", ["sleep 600", "yes still there"])
+def test_what_a_tool_leaves_behind_holds_no_cards(pod: Pod, what: str) -> None:
     scripts = pod.place / "image/calibration"
     text = (scripts / "calibrate_model.sh").read_text()
     (scripts / "calibrate_model.sh").write_text(
-        text.replace("exec python3 stub.py", f"exec -a {pod.place}/stub.py sleep 600 &\npython3 stub.py")
+        text.replace("exec python3 stub.py", f"exec -a {pod.place}/stub.py {what} &\npython3 stub.py")
     )
     source = pod.place / "mounted/podscripts/tool.py"
-    source.write_text(source.read_text().replace("SILENCE_SECONDS = 5", "SILENCE_SECONDS = 1"))
-    assert pod.run().done.samples == 96
+    source.write_text(source.read_text().replace("AFTER_SECONDS = 5", "AFTER_SECONDS = 1"))
+    process = pod.start()
+    assert process.stdout
+    watch = threading.Timer(30, process.kill)
+    watch.start()
+    for _ in process.stdout:  # a reader that keeps nothing: it may say a lot
+        pass
+    watch.cancel()
+    assert pod.wait(process).done.samples == 96
     assert members(pod) == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.podscripts.calibration.conftest import LOWER, NAME, Ended, Pod
+from tests.podscripts.calibration.stub import put
 from tests.podscripts.calibration.test_failures import check
 from tests.podscripts.calibration.test_results import listed, stems
 from tests.podscripts.conftest import give
@@ -91,8 +92,7 @@ def test_a_manifest_of_somebody_else_stays(pod: Pod, made: Path, adopt: Adopt) -
 def test_a_manifest_that_does_not_fit_any_more_stays(pod: Pod, made: Path, adopt: Adopt) -> None:
     """Servers may have been told its hash: what was changed has to fail there."""
     first = adopt(made).done
-    content = (made / "g2/inc_output_hooks_maxabs_0_2.npz").read_bytes()
-    (made / "g2/inc_output_hooks_maxabs_0_2.npz").write_bytes(content.replace(b"xx", b"xy"))
+    put(str(made / "g2/inc_output_hooks_maxabs_0_2.npz"), "xy")
     text = (made / "manifest.json").read_text()
     done = adopt(made).done
     assert (done.manifest, done.reused) == (str(pod.folder / "manifest.json"), False)
@@ -101,7 +101,7 @@ def test_a_manifest_that_does_not_fit_any_more_stays(pod: Pod, made: Path, adopt
     # Ours is replaced at once: whoever reads it meanwhile reads the old one.
     ours = Path(done.manifest)
     os.link(ours, pod.place / "old")
-    (made / "g2/inc_output_hooks_maxabs_0_2.npz").write_bytes(content.replace(b"xx", b"xz"))
+    put(str(made / "g2/inc_output_hooks_maxabs_0_2.npz"), "xz")
     assert adopt(made).done.sha256 != done.sha256
     assert hashlib.sha256((pod.place / "old").read_bytes()).hexdigest() == done.sha256
 

@@ -1,7 +1,9 @@
 """What a calibration says that cannot end well: reason, remedy, exit code. No tool is believed."""
 
+import io
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +15,19 @@ from tests.podscripts.conftest import PODSCRIPTS
 from tests.podscripts.test_needed import reasons
 from vllm_operator.api.calibration import FAILURES
 from vllm_operator.api.prefetch import EXIT_ACT
+from vllm_operator.podscripts import artifacts
+from vllm_operator.podscripts.failures import Failure
 
 Command = Callable[..., Ended]
 AGAIN = 70
 TRACEBACK = TRACE + "RuntimeError: engine died"
+LONG_ROW = (
+    "vllm.exceptions.VLLMValidationError: This model's maximum context length is 2048 tokens. However, your "
+    "request has 2500 input tokens."
+)
+LONG_PROMPT = (
+    "ValueError: The decoder prompt (length 2500) is longer than the maximum model length of 2048. Make sure"
+)
 
 
 def check(run: Ended, reason: str, code: int, *words: str) -> str:
@@ -40,10 +51,32 @@ TOOL: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
         ("exit code 1 in the step measure (Error in step 2)", "kubectl logs calibrate-x7k."),
     ),
     "says done over a traceback": (
-        {"says": {"measure": [TRACEBACK, "the workers end"]}},
+        {"says": {"measure": [TRACEBACK, "the workers end"]}, "skips": [[1, False]]},
         "CalibrationFailed",
         AGAIN,
-        ("says that it is done, but is not", "RuntimeError: engine died"),
+        ("says that it is done, but is not", "in the step measure (RuntimeError: engine died)"),
+    ),
+    "says done over a traceback, without a sample": (
+        {"says": {"measure": [TRACE + "TypeError: measure()"]}, "samples": [0, 0]},
+        "CalibrationFailed",
+        AGAIN,
+        ("says that it is done, but is not", "in the step measure (TypeError: measure())"),
+    ),
+    "a traceback that it goes on after, and the one that counts": (
+        {
+            "says": {
+                "prepare": ["--- Logging error ---", TRACE + "ValueError: format", "Call stack:"],
+                "measure": [
+                    "WARNING 11-25 10:00:00 [x.py:1] Traceback (most recent call last):",
+                    "WARNING 11-25 10:00:00 [x.py:1] OSError: no cache",
+                    TRACEBACK,
+                ],
+            },
+            "samples": [64, 96],
+        },
+        "CalibrationFailed",
+        AGAIN,
+        ("in the step measure (RuntimeError: engine died)",),
     ),
     "traceback of a worker": (
         {
@@ -62,7 +95,7 @@ TOOL: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
         ("in the step quantize (ValueError: first cause)",),
     ),
     "a traceback without an end": (
-        {"says": {"end": ["Traceback (most recent call last):"]}},
+        {"says": {"quantize": ["Traceback (most recent call last):"]}, "skips": [[0, True]]},
         "CalibrationFailed",
         AGAIN,
         ("says that it is done",),
@@ -98,6 +131,24 @@ TOOL: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
         "CalibrationFailed",
         EXIT_ACT,
         ("it is not the cache", "/tmp/x", "ephemeral-storage"),
+    ),
+    "a long row": (
+        {"exits": {"measure": 1}, "says": {"measure": [TRACE + LONG_ROW]}},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("maximum context length is 2048 tokens", "at most about 2,000 tokens", "jsonl, json or csv"),
+    ),
+    "a long row, says done": (
+        {"says": {"measure": [TRACE + LONG_PROMPT]}, "samples": [0, 0]},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("(length 2500)", "at most about 2,000 tokens"),
+    ),
+    "a long row, and no traceback": (
+        {"says": {"measure": [f"ERROR {LONG_ROW}"]}, "samples": [64, 96]},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("2048 tokens",),
     ),
     "fewer samples": (
         {"samples": [64, 96]},
@@ -179,6 +230,45 @@ def test_what_files_tell(pod: Pod, case: str) -> None:
     assert not (pod.folder / "manifest.json").exists()
 
 
+def archive(way: int) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", way) as made:
+        made.writestr("arr_0.npy", b"x" * 500 + os.urandom(500))
+    return buffer.getvalue()
+
+
+STORED, DEFLATED = archive(zipfile.ZIP_STORED), archive(zipfile.ZIP_DEFLATED)
+ARCHIVES = {
+    "whole but for its middle": STORED[:200] + bytes(100) + STORED[300:],
+    "squeezed": DEFLATED[:80] + bytes(100) + DEFLATED[180:],
+    "nothing but its end": STORED[STORED.index(b"PK\x01\x02") :],
+    "without its beginning": STORED[100:],
+    "no member": b"PK\x05\x06" + bytes(18),
+}
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_an_archive_that_only_ends_well(pod: Pod, case: str) -> None:
+    pod.run().done  # noqa: B018
+    path = pod.folder / "g2/inc_output_hooks_maxabs_1_2.npz"
+    for content in (STORED, DEFLATED):
+        path.write_bytes(content)
+        artifacts.check(str(pod.folder), "g2", 2, needs_scales=True)
+    path.write_bytes(ARCHIVES[case])
+    with pytest.raises(Failure, match=r"_1_2\.npz is cut off") as caught:
+        artifacts.check(str(pod.folder), "g2", 2, needs_scales=True)
+    assert caught.value.reason == "ArtifactsIncomplete"
+
+
+def test_a_tool_that_writes_nothing_after_a_traceback(pod: Pod) -> None:
+    """As the scripts do: the step after it begins all the same, and ends with 0."""
+    said = f"2/4 Measuring scales\n{TRACE}TypeError: no argument\nStep 2/4 done\n3/4 Postprocessing scales"
+    text = f"cat <<'.'\n{said}\nLast batch finished: 9/9 samples done\n.\n"
+    (pod.place / "image/calibration/calibrate_model.sh").write_text(text)
+    words = ("is not, in the step measure (TypeError: no argument)",)
+    check(pod.run(), "CalibrationFailed", AGAIN, *words)
+
+
 def test_a_tool_that_writes_nothing(pod: Pod) -> None:
     (pod.place / "image/calibration/calibrate_model.sh").write_text(
         "echo 'Last batch finished: 9/9 samples done'\n"
@@ -196,6 +286,18 @@ COMMAND: dict[str, tuple[dict[str, Any], str, int, tuple[str, ...]]] = {
     "a phase fails": ({"exits": {"quantize": 1}}, "CalibrationFailed", AGAIN, ("in the step quantize",)),
     "fewer samples": ({"samples": [50]}, "SamplesMissing", EXIT_ACT, ("50 of 96 of Running generate_until",)),
     "no scales": ({"skips": [[0, True], [1, True]]}, "ArtifactsIncomplete", AGAIN, ("MAXABS_HW_0_2.json",)),
+    "a long row": (
+        {"exits": {"measure": 1}, "says": {"measure": [TRACE + LONG_ROW]}},
+        "DatasetInvalid",
+        EXIT_ACT,
+        ("than vllm-gaudi-calibrate measures with", "2048 tokens", "spec.tasks"),
+    ),
+    "fewer samples after a traceback": (
+        {"samples": [50], "says": {"measure": [TRACEBACK]}},
+        "CalibrationFailed",
+        AGAIN,
+        ("in the step measure (RuntimeError: engine died)",),
+    ),
     "other cards": ({"device": "g3"}, "GenerationMismatch", EXIT_ACT, ("g3",)),
 }
 
@@ -206,6 +308,14 @@ def test_what_the_command_tells(pod: Pod, command: Command, case: str) -> None:
     check(command("--generation", "g2"), reason, code, *words)
 
 
+def test_a_command_that_counts_nothing_has_no_traceback_to_go_on_after(pod: Pod, command: Command) -> None:
+    tool = pod.place / "image/tools/stub.py"
+    tool.write_text(tool.read_text().replace("Running generate_until requests", ""))
+    assert command().done.samples == 0
+    pod.trouble = {"says": {"measure": [TRACEBACK]}}
+    check(command(sample_limit="32"), "CalibrationFailed", AGAIN, "engine died")
+
+
 def test_an_image_without_scripts(pod: Pod) -> None:
     shutil.rmtree(pod.place / "image/calibration")
     folder = str(pod.place / "image/calibration")
@@ -214,6 +324,14 @@ def test_an_image_without_scripts(pod: Pod) -> None:
     install_command(pod.place / "image/tools", pod.place / "bin")
     check(pod.run(), "CalibrationToolMissing", EXIT_ACT, folder, "It holds vllm-gaudi-calibrate")
     assert not pod.calls()
+
+
+def test_an_image_that_unifies_nothing(pod: Pod) -> None:
+    (pod.place / "image/calibration/step-5-unify_measurements.py").unlink()
+    words = ("no step-5-unify_measurements.py in", "spec.unifyTo")
+    check(pod.run("--unify-to", "1"), "CalibrationToolMissing", EXIT_ACT, *words)
+    assert not pod.calls()
+    assert pod.run().done.world_size == 2
 
 
 def test_an_image_without_the_command(pod: Pod, command: Command) -> None:
@@ -241,7 +359,10 @@ UNIFY: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"exits": {"unify": 1}, "says": {"unify": [TRACE + "AssertionError: x"]}},
         ("AssertionError: x",),
     ),
-    "says done over a traceback": ({"says": {"unify": [TRACEBACK]}}, ("engine died",)),
+    "says done over a traceback": (
+        {"says": {"unify": [TRACEBACK]}, "unifies nothing": True},
+        ("went on after 'RuntimeError: engine died', but", "lacks inc_output_hooks_maxabs_0_1.json"),
+    ),
 }
 
 

@@ -56,9 +56,46 @@ def test_the_scripts_calibrate(pod: Pod) -> None:
 def test_what_python_ignores_at_its_end_is_no_failure(pod: Pod) -> None:
     ignored = f"Exception ignored in: <function Socket.__del__>\n{TRACE}ImportError: shutting down"
     pod.trouble = {"says": {"measure": [ignored]}}
-    assert pod.run().done.samples == 96
-    pod.trouble = {"says": {"measure": [ignored, TRACE + "ValueError: x"]}}
+    run = pod.run()
+    assert (run.done.samples, run.err) == (96, "")
+    pod.trouble = {"says": {"measure": [ignored, TRACE + "ValueError: x"]}, "samples": [0, 0]}
     assert "(ValueError: x)" in pod.run(sample_limit="32").failure.message
+
+
+ERROR = "(EngineCore pid=7) ERROR 11-25 10:00:00 [x.py:9] "
+GONE_ON = {
+    "logging": f"--- Logging error ---\n{TRACE}ValueError: x\nCall stack:\n  File y\nMessage: 'z'",
+    "thread": f"Exception in thread Thread-1 (f):\n{TRACE}ValueError: x",
+    "resource tracker": f"{TRACE}ValueError: x",
+    "plugin": "\n".join(
+        ERROR + text for text in ("Failed to load plugin y", TRACE.split("\n")[0], "ValueError: x")
+    ),
+}
+
+
+@pytest.mark.parametrize("step", ["prepare", "measure", "end", "unify"])
+@pytest.mark.parametrize("case", GONE_ON)
+def test_what_is_whole_is_not_thrown_away_for_a_traceback(pod: Pod, case: str, step: str) -> None:
+    pod.trouble = {"says": {step: [GONE_ON[case]]}}
+    run = pod.run("--unify-to", "1")
+    assert (run.done.samples, run.done.world_size) == (96, 1)
+    where = {"end": "quantize"}.get(step, step)
+    assert (
+        f"note: In the step {where} there was a traceback (ValueError: x), and the tool went on." in run.err
+    )
+
+
+def test_words_of_a_long_row_alone_are_no_failure(pod: Pod) -> None:
+    said = "Prompts that are longer than the maximum model length are cut"
+    pod.trouble = {"says": {"measure": [said]}}
+    assert pod.run().done.samples == 96
+
+
+def test_the_command_is_not_thrown_away_either(pod: Pod, command: Command) -> None:
+    pod.trouble = {"says": {"measure": [GONE_ON["logging"]]}}
+    run = command()
+    assert run.done.samples == 192
+    assert "(ValueError: x), and the tool went on" in run.err
 
 
 def test_how_the_scripts_are_called(pod: Pod) -> None:
