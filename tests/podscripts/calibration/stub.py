@@ -72,6 +72,8 @@ def at(step: str) -> None:
         os.unlink(os.path.join(TROUBLE["record"], "reached"))
     with open(os.path.join(TROUBLE["record"], "reached"), "w", encoding="utf-8") as out:
         out.write(step)
+    if TROUBLE.get("pauses") == step:  # so that what comes now is not read with what came before
+        time.sleep(1)
     for line in TROUBLE.get("says", {}).get(step, []):
         say(line)
     say(TROUBLE.get("mutters", {}).get(step, ""), end="")

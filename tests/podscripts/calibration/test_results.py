@@ -151,7 +151,7 @@ def test_our_lines_begin_at_the_beginning_of_a_line(pod: Pod) -> None:
 
 
 def test_what_is_buried_is_said_again(pod: Pod) -> None:
-    pod.trouble = {"hangs": "quantize", "says": {"quantize": ["x" * 5000]}}
+    pod.trouble = {"hangs": "quantize", "pauses": "quantize", "says": {"quantize": ["x" * 5000]}}
     process = pod.start()
     pod.read_until(process, b"calibrate: quantize", b"xxxx", b"calibrate: quantize")
     # And only then: the tool says nothing more.
