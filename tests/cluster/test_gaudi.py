@@ -130,7 +130,13 @@ def test_sys_nice_needs_a_namespace_that_admits_it(
     api.patch("Namespace", None, namespace, {"metadata": {"labels": labels}})
     follow(cluster, message, "rollout restart")
     support.wait_serving(api, namespace)
-    (pod,) = prefetching.server_pods(api, namespace)
+
+    def serves() -> Object | None:
+        # A pod that was admitted before the restart may still be going.
+        pods = prefetching.server_pods(api, namespace)
+        return pods[0] if len(pods) == 1 and is_ready(pods[0]) else None
+
+    pod = api.wait_for(serves, timeout=support.READY_SECONDS, message="one pod that serves")
     assert container(pod)["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["SYS_NICE"]}
 
 
