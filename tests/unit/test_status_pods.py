@@ -1,5 +1,6 @@
 """What is said of pods, word by word: which field to look at, and which line to run."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,3 +228,10 @@ def test_what_its_own_old_pod_still_holds_is_nobody_elses() -> None:
     prefetch = pod(record=None, job="j", deleting=True)
     then = judged(observed(server(), free, claim=claim(), pods=[prefetch, waits]))
     assert then.reason == Reason.WAITING_FOR_ACCELERATORS
+
+
+def test_what_a_pod_has_just_freed_is_not_lacking() -> None:
+    words = "0/1 nodes are available: 1 Insufficient habana.ai/gaudi."
+    found = pending({"device": "gaudi"}, unschedulable=words)
+    assert judged(found).reason == Reason.WAITING_FOR_ACCELERATORS
+    assert judged(replace(found, freed=True)).reason == Reason.ROLLING_OUT

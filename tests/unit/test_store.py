@@ -11,7 +11,7 @@ from tests.unit.things import SMALL
 from vllm_operator.api.meta import InvalidObjectError
 from vllm_operator.api.observed import DeploymentFacts, Observed
 from vllm_operator.api.seen import ClaimFacts
-from vllm_operator.controller.store import Key, Store
+from vllm_operator.controller.store import SETTLE_SECONDS, Key, Store
 from vllm_operator.status.conditions import Transition
 
 KEY = Key("VLLMServer", "ns", "chat")
@@ -251,3 +251,23 @@ def found_deployment(store: Store) -> DeploymentFacts:
     assert isinstance(seen, Observed)
     assert seen.deployment is not None
     return seen.deployment
+
+
+def test_a_pod_that_goes_frees_its_place_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("vllm_operator.controller.store.time.monotonic", lambda: now)
+    store = Store()
+    store.see("VLLMServer", server(1))
+    body = pod(1)
+    store.see("Pod", body)
+
+    def freed() -> bool:
+        seen = store.observe(KEY)
+        assert isinstance(seen, Observed)
+        return seen.freed
+
+    assert not freed()
+    store.gone("Pod", body)
+    assert freed()
+    now += SETTLE_SECONDS
+    assert not freed()

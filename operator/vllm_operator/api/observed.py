@@ -149,6 +149,8 @@ class Observed(Seen):
     server: VLLMServer
     quantization: QuantizationState | None = None
     """The quantization that it names, if there is one of that name."""
+    freed: bool = False
+    """Whether a pod of it has gone a moment ago, and the scheduler may not have looked at its place yet."""
 
     @property
     def resource(self) -> VLLMServer:

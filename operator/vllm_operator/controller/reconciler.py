@@ -109,7 +109,10 @@ class Reconciler:
         seen = replace(seen, events=said, progress=done)
         status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
-        return _soonest(events_again, progress_again, _seconds_until(kind.due(view), now))
+        # What is said of a place that a pod has freed holds until the scheduler has looked at it.
+        waits = isinstance(seen, Observed) and seen.freed and any(pod.unschedulable for pod in seen.pods)
+        settles = max(0.1, self._store.settles(key)) if waits else None
+        return _soonest(events_again, progress_again, settles, _seconds_until(kind.due(view), now))
 
     async def _observe(self, key: Key, entry: Entry) -> Everything | None:
         """What is known of a resource; a given claim is not watched, and so read until it is bound."""

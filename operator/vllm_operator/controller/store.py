@@ -5,6 +5,7 @@ watch that lags behind never makes a reconcile see, and do again, what is done.
 """
 
 import json
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from vllm_operator.status.conditions import Transition
 
 Body = Mapping[str, Any]
 
+SETTLE_SECONDS = 12.0
+"""When something is freed, the scheduler looks again at a pod that it had no place for within ten seconds
+(k8s.io/kubernetes v1.36.3, pkg/scheduler/backend/queue, DefaultPodMaxBackoffDuration)."""
 MAX_GONE = 4096
 """Objects that are remembered as gone."""
 
@@ -56,6 +60,8 @@ class Entry:
     transitions: Mapping[str, Transition] = field(default_factory=dict)
     quantization: Key | None = None
     """The quantization that a server names."""
+    freed_at: float = float("-inf")
+    """When the last pod that served went (monotonic seconds)."""
 
 
 class Store:
@@ -109,7 +115,9 @@ class Store:
             entry.body = b""
             self._refer(key, entry, None)
         elif kind == "Pod":
-            entry.pods.pop(name, None)
+            _, pod = entry.pods.pop(name, (0, None))
+            if pod is not None and pod.job is None:
+                entry.freed_at = time.monotonic()
         elif kind not in CLASSES:
             self.forget(key, (kind, name), uid)
         if not (entry.body or entry.children or entry.pods):
@@ -173,11 +181,17 @@ class Store:
         pods = tuple(pod for _, pod in entry.pods.values())
         children = dict(entry.children)
         if isinstance(resource, VLLMServer):
-            return Observed(server=resource, children=children, claim=claim, pods=pods)
+            freed = self.settles(key) > 0
+            return Observed(server=resource, children=children, claim=claim, pods=pods, freed=freed)
         users = tuple(user for user in map(self.user, self.users(key)) if user is not None)
         return ObservedQuantization(
             quantization=resource, children=children, claim=claim, pods=pods, users=users
         )
+
+    def settles(self, server: Key) -> float:
+        """Seconds until the scheduler has surely looked at what the last pod of a server has freed."""
+        entry = self._entries.get(server)
+        return entry.freed_at + SETTLE_SECONDS - time.monotonic() if entry is not None else 0.0
 
     def user(self, server: Key) -> User | None:
         """What a quantization knows of a server that names it; None when that is gone or cannot be read."""

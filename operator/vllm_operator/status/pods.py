@@ -258,6 +258,8 @@ def unschedulable(view: View) -> Verdict | None:
     if ending is not None:
         message = f"{words} Pod {ending.name} ends, and frees what it holds"
         return Verdict(False, Reason.ROLLING_OUT, message)
+    if isinstance(view.observed, Observed) and view.observed.freed:
+        return Verdict(False, Reason.ROLLING_OUT, f"{words} A pod has just ended, and its place is looked at")
     if f"Insufficient {CARD}" in words:
         message = (
             f"{words} Free cards, add nodes, or ask for fewer by spec.tensorParallelSize. Who has them: "
