@@ -17,4 +17,3 @@ PLURALS: Mapping[str, str] = {
     VLLMServer.kind: vllmserver.PLURAL,
     FP8Quantization.kind: fp8quantization.PLURAL,
 }
-SHORT_NAMES: Mapping[str, str] = {VLLMServer.kind: "vllm", FP8Quantization.kind: "fp8q"}
