@@ -38,6 +38,10 @@ class Settings:
     workers: int = 4
     read_logs: bool = True
     """Whether the last lines of logs may be read, to tell how far a start has come."""
+    verify: bool = True
+    """Whether servers are asked for a token once they serve."""
+    verify_proxy: str | None = None
+    """HTTP proxy through which they are asked. The environment's own proxies are for the way out."""
     lease_namespace: str = ""
 
     @classmethod
@@ -60,6 +64,8 @@ class Settings:
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
             workers=_number(environment, "VLLM_OPERATOR_WORKERS", 4, 1, 256),
             read_logs=_truth(environment, "VLLM_OPERATOR_READ_LOGS", default=True),
+            verify=_truth(environment, "VLLM_OPERATOR_VERIFY", default=True),
+            verify_proxy=_proxy(environment, "VLLM_OPERATOR_VERIFY_PROXY"),
             lease_namespace=environment.get("VLLM_OPERATOR_LEASE_NAMESPACE")
             or environment.get("POD_NAMESPACE", ""),
         )
@@ -100,6 +106,13 @@ def _truth(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text not in ("true", "false"):
         raise InvalidSettingError(f"{name}: {text!r} is neither true nor false")
     return text == "true"
+
+
+def _proxy(environment: Mapping[str, str], name: str) -> str | None:
+    text = environment.get(name, "")
+    if text and not re.fullmatch(r"https?://[^/?#\s]+/?", text):
+        raise InvalidSettingError(f"{name}: {text!r} is not the address of a proxy such as http://proxy:3128")
+    return text or None
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

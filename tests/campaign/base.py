@@ -129,6 +129,7 @@ BASE: Spec = {
     "warmup": {"timeoutSeconds": 3000},
     "rollout": {"drainSeconds": 50, "progressDeadlineSeconds": 90000, "refresh": "1"},
     "paused": False,
+    "verify": True,
     "resources": {"limits": {"cpu": "2500m", "memory": "8Gi"}, "requests": {"cpu": 2, "memory": "8Gi"}},
     "shmSize": "2Gi",
     **_PLACEMENT,

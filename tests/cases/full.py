@@ -76,6 +76,7 @@ FULL: Body = {
         "warmup": {"timeoutSeconds": 7200},
         "rollout": {"drainSeconds": 60, "progressDeadlineSeconds": 604800, "refresh": "1"},
         "paused": False,
+        "verify": True,
         "resources": {"limits": {"cpu": 8, "memory": "24Gi"}, "requests": {"cpu": "8"}},
         "shmSize": "4Gi",
         "nodeSelector": {"disk": "fast"},

@@ -106,7 +106,7 @@ def small() -> Iterator[Case]:
     yield from choices("spec.service.type", "ClusterIP", "NodePort", "LoadBalancer")
     yield refuse("service ExternalName", {"spec.service.type": "ExternalName"}, "spec.service.type")
     yield from optional("spec.service.type")
-    for field in ("spec.paused", "spec.prefetch"):
+    for field in ("spec.paused", "spec.prefetch", "spec.verify"):
         yield from truths(field)
         yield from optional(field)
     yield from bounds("spec.warmup.timeoutSeconds", 60, 604800)

@@ -142,6 +142,23 @@ class QuantizationState:
     """What it waits for, where that is not its own work; empty if it waits for nothing."""
 
 
+class Question(NamedTuple):
+    """What a server is asked through its Service."""
+
+    url: str
+    model: str
+    record: str
+    """The revision that is to answer."""
+
+
+class Answer(NamedTuple):
+    """What came of it."""
+
+    reason: Reason
+    detail: str
+    """How it went, in words of ours."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed(Seen):
     """All that is known of one server when it is reconciled."""
@@ -149,6 +166,8 @@ class Observed(Seen):
     server: VLLMServer
     quantization: QuantizationState | None = None
     """The quantization that it names, if there is one of that name."""
+    answer: Answer | None = None
+    """What the server has answered to the operator, if it was asked."""
     freed: bool = False
     """Whether a pod of it has gone a moment ago, and the scheduler may not have looked at its place yet."""
 

@@ -92,6 +92,9 @@ class VLLMServerSpec(PodFields):
     """How one revision takes the place of another."""
     paused: bool = False
     """Change nothing in the cluster but this resource's status."""
+    verify: bool = True
+    """Ask the server through its Service for its models and one token when a revision serves, and every ten
+    minutes; the answer is the condition `Verified`, and decides nothing else."""
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
     topology_spread_constraints: Spreads | None = None

@@ -15,6 +15,7 @@ from vllm_operator.controller.connection import credentials, load_configuration,
 from vllm_operator.controller.health import Health
 from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
 from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.probe import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
@@ -68,8 +69,17 @@ class Operator:
         queue = self.feed.queue
         ties = Ties(self.feed.store, settings.defaults, lambda key: queue.add(key, Priority.CHILD))
         progress = ProgressReader(cluster, enabled=settings.read_logs)
+        self.prober = Prober(
+            lambda key: queue.add(key, Priority.CHILD), enabled=settings.verify, proxy=settings.verify_proxy
+        )
         self.reconciler = Reconciler(
-            self.feed.store, cluster, children, ties, progress=progress, instance=socket.gethostname()
+            self.feed.store,
+            cluster,
+            children,
+            ties,
+            progress=progress,
+            prober=self.prober,
+            instance=socket.gethostname(),
         )
 
     async def reconcile(self) -> int:
@@ -99,6 +109,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*workers, listing, holder, return_exceptions=True)
         await self.elector.release()  # now, since another operator waits for it
+        await self.prober.close()
         stop_watching.set()
         await asyncio.wait({watcher}, timeout=END_SECONDS)
         return 1 if failed else 0

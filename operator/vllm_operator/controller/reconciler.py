@@ -14,12 +14,14 @@ from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.kinds import KINDS
 from vllm_operator.controller.outcome import ApiError, WaitingError
+from vllm_operator.controller.probe import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.controller.ties import Everything, Ties
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
+from vllm_operator.status.verified import question
 from vllm_operator.status.view import View
 
 OBSERVATION_SECONDS = 2.0
@@ -40,6 +42,7 @@ class Reconciler:
         ties: Ties,
         *,
         progress: ProgressReader,
+        prober: Prober,
         instance: str,
     ) -> None:
         self._store = store
@@ -47,6 +50,7 @@ class Reconciler:
         self._children = children
         self._ties = ties
         self._progress = progress
+        self._prober = prober
         self._instance = instance
         """Name under which Events are posted: that of the pod, or of the host."""
 
@@ -65,6 +69,7 @@ class Reconciler:
         if entry is None or entry.deleting:
             self._children.forget(key)
             self._progress.forget(key)
+            self._prober.forget(key)
             return None
         now = datetime.now(UTC)
         try:
@@ -107,6 +112,8 @@ class Reconciler:
         said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
         done, progress_again = await self._progress.look(key, view.starting())
         seen = replace(seen, events=said, progress=done)
+        if isinstance(seen, Observed):
+            seen = replace(seen, answer=self._prober.look(key, question(view)))
         status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.

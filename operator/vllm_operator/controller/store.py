@@ -269,7 +269,10 @@ def _see_resource(entry: Entry, body: Body, version: int) -> bool:
     entry.status_digest = digest(owned(body, names.FIELD_MANAGER, "status"))
     entry.transitions = {
         condition["type"]: Transition(
-            condition["status"], condition["reason"], condition["lastTransitionTime"]
+            condition["status"],
+            condition["reason"],
+            condition["lastTransitionTime"],
+            condition["message"] if condition["type"] == "Verified" else "",
         )
         for condition in status.get("conditions") or ()
     }

@@ -9,7 +9,7 @@ from vllm_operator.api.reasons import Reason
 from vllm_operator.api.status import QuantizationInUse, VLLMServerStatus, WarmupStatus
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
-from vllm_operator.status import fp8, pods, prefetch, warmup
+from vllm_operator.status import fp8, pods, prefetch, verified, warmup
 from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import Check, View
 
@@ -150,6 +150,7 @@ def judge(
         "ModelCached": prefetch.cached(view, verdict),
         "Quantized": fp8.quantized(view),
         "Available": availability(observed, serving),
+        "Verified": verified.judge(view, observed.answer, previous.get("Verified")),
     }
     status = _status(observed, verdict, facts, previous, now)
     cached = target.prefetch.cached if target.prefetch else None
