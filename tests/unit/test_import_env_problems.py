@@ -108,6 +108,13 @@ def test_a_line_that_is_no_variable_is_not_shown(tmp_path: Path, line: str) -> N
     assert "hf_" not in result.stderr
 
 
+def test_bytes_of_the_environment_that_are_no_text(tmp_path: Path) -> None:
+    file = written(tmp_path, MODEL, "OMP_NUM_THREADS=1")
+    result = imported(file, *NEW, HTTP_PROXY="http://\udcff")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("environment: HTTP_PROXY: spec.proxy.httpProxy: ")
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "a\nb"
     file.write_bytes(b"A=\xff")
@@ -229,6 +236,16 @@ def test_a_result_is_where_the_script_writes_it_or_where_it_is_said_to_be(tmp_pa
         assert name in flat(result)
 
 
+def test_a_dataset_of_a_hub_and_a_long_name(tmp_path: Path) -> None:
+    lines = (f"LLM_VLLM_MODEL_NAME=org/{'Long-' * 12}", "FP8_DATASET_PATH=org/samples", "VLLM_TP_SIZE=4")
+    found = documents(imported(written(tmp_path, *lines), *NEW))
+    quantization, name = found["FP8Quantization"], found["VLLMServer"]["metadata"]["name"]
+    assert quantization["spec"]["dataset"] == {"huggingFace": {"name": "org/samples"}}
+    assert quantization["spec"]["cache"] == {"claimName": f"{name}-cache", "fsGroup": 1000}
+    assert quantization["metadata"]["name"] == f"{name[:34]}-tp4"
+    assert len(name) == 39
+
+
 def test_only_the_guides_own_word_switches_fp8_on(tmp_path: Path) -> None:
     lines = (MODEL, "IF_FP8_QUANTIZATION=True", "QUANT_CONFIG=/data/inc/a/maxabs_quant_g2.json")
     result = imported(written(tmp_path, *lines), *NEW, "--device", "gaudi")
@@ -243,7 +260,19 @@ def quoted(value: str) -> str:
 
 ANYTHING = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=40)
 HOSTILE = st.sampled_from(
-    ["{{ 7 }}", "$(id)", "${X}", "a: b", "- a", "#", "a\n---\nkind: Secret", "\u2028x", "'\"\\", "!!x"]
+    [
+        "{{ 7 }}",
+        "$(id)",
+        "${X}",
+        "a: b",
+        "- a",
+        "#",
+        "a\n---\nkind: Secret",
+        "\u2028x",
+        "'\"\\",
+        "!!x",
+        "aTOKENb",
+    ]
 )
 
 
@@ -255,10 +284,12 @@ HOSTILE = st.sampled_from(
     st.sampled_from(["cpu", "gaudi"]),
 )
 @example({"VLLM_X": "a\x85b\n c"}, "hf_" + "a" * 20, "cpu")
+@example({"VLLM_X": "aTOKENb"}, "hf_" + "a" * 20, "gaudi")
 @settings(max_examples=150)
 def test_any_text_is_printed_as_it_is_or_refused(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, str], token: str, device: str
 ) -> None:
+    values = {name: text.replace("TOKEN", token) for name, text in values.items()}
     texts = {"LLM_VLLM_MODEL_NAME": "org/Model"} | values | {"HF_TOKEN": token}
     folder = tmp_path_factory.mktemp("any")
     file = written(folder, *(f"{name}={quoted(value)}" for name, value in texts.items()))
@@ -273,8 +304,8 @@ def test_any_text_is_printed_as_it_is_or_refused(
         each["kind"] in ("VLLMServer", "FP8Quantization") for each in yaml.safe_load_all(result.stdout)
     )
     given_ = {each["name"]: each.get("value") for each in found["VLLMServer"]["spec"].get("extraEnv", ())}
-    if given_.get("VLLM_X") is not None:
-        assert given_["VLLM_X"] == values["VLLM_X"]
+    if values.get("VLLM_X"):
+        assert given_["VLLM_X"] == (None if token in values["VLLM_X"] else values["VLLM_X"])
     assert given_.get("VLLM_MY_KEY") is None
     (folder / "resources.yaml").write_text(result.stdout)
     rendered = CliRunner().invoke(main, ["render", str(folder / "resources.yaml")], catch_exceptions=False)
