@@ -70,6 +70,7 @@ def test_a_value_of_the_environment_and_every_problem_are_told(tmp_path: Path) -
         ((*NEW, *GIVEN), "and not both"),
         (("--cache-size", "much"), "--cache-size: spec.cache.size: must be a quantity"),
         (("--cache-claim", "A"), "--cache-claim: spec.cache.claimName: "),
+        (("--cache-claim", ""), "--cache-claim: spec.cache.claimName: "),
         ((*NEW, "--name", "A"), "--name: metadata.name must be at most 40"),
         ((*NEW, "--namespace", "a\nb"), "--namespace: must be"),
     ],
@@ -152,6 +153,7 @@ def test_the_dialect_of_the_files(tmp_path: Path) -> None:
         ("VLLM_SOME_API_KEY=opensesame", "VLLM_SOME_API_KEY", "model-environment"),
         (f"VLLM_X={SECRET}", "VLLM_X", "model-environment"),
         ("HTTPS_PROXY=http://me:opensesame@proxy:3128", "HTTPS_PROXY", "model-environment"),
+        ("VLLM_X=https://me:/opensesame@files.example.com", "VLLM_X", "model-environment"),
     ],
 )
 def test_a_secret_is_named_and_never_shown(tmp_path: Path, line: str, key: str, secret: str) -> None:

@@ -80,10 +80,10 @@ class Conversion:
         if self.problems:
             raise NotImportedError(self.problems)
 
-    def put(self, setting: Setting, convert: Callable[[str], Any] | None = None) -> None:
+    def put(self, setting: Setting) -> None:
         """Set the fields that the table names for a setting, in the resources that there are to be."""
         row = TABLE[setting.name]
-        value = self.value(setting, convert or row.convert)
+        value = self.value(setting, row.convert)
         for draft, field in ((self.server, row.server), (self.quantization, row.quantization)):
             if field and value is not None and draft.body["metadata"]:
                 draft.put(field, value, str(setting), row.note)

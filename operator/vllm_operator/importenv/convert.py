@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from vllm_operator.api.resource import NAME_RULES
-from vllm_operator.importenv import fp8, values, variables
+from vllm_operator.importenv import fp8, variables
 from vllm_operator.importenv.conversion import Conversion, Options
 from vllm_operator.importenv.settings import Setting
 from vllm_operator.importenv.table import TABLE
@@ -93,14 +93,14 @@ def _name(model: str) -> str:
 
 
 def _cards(conversion: Conversion) -> str:
-    """Cards of a rank, for the name of a quantization; what is no number is told elsewhere."""
+    """Number of cards, for the name of a quantization; what is none is told elsewhere."""
     setting = conversion.settings.get(CARDS)
     return setting.value if setting is not None and re.fullmatch("[1-8]", setting.value) else "1"
 
 
 def _cache(conversion: Conversion) -> None:
     options = conversion.options
-    if options.cache_claim:
+    if options.cache_claim is not None:
         conversion.server.put("cache.claimName", options.cache_claim, "--cache-claim")
     else:
         conversion.server.put("cache.size", options.cache_size, "--cache-size")
@@ -153,6 +153,4 @@ def _strategy(conversion: Conversion) -> None:
     """Sizes of buckets need a strategy that looks at them; the guide's vLLM had no other."""
     server = conversion.server
     if "buckets" in server.body["spec"].get("warmup", {}) and not server.has("warmup.strategy"):
-        server.put(
-            "warmup.strategy", values.strategy("false"), "The buckets below", "Only lin and pad look at them."
-        )
+        server.put("warmup.strategy", "lin", "The buckets below", "Only lin and pad look at them.")

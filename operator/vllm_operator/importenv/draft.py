@@ -1,5 +1,6 @@
 """A resource on its way: its fields, and the setting that each came from."""
 
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -62,7 +63,13 @@ class Draft:
     def sourced(self, problem: str) -> str:
         """A problem (`path: message`) with the settings that it is about."""
         where, _, message = problem.partition(": ")
-        sources = [source for place, source in self._sources.items() if _about(path(*place), where, message)]
+        sources = [source for place, source in self._sources.items() if _within(where, path(*place))]
+        if not sources:
+            # What is wrong with several fields together is told at what they have in common, and names them.
+            words = set(re.findall(r"\w+", message))
+            sources = [
+                source for (top, *keys), source in self._sources.items() if top == "spec" and words & {*keys}
+            ]
         return ": ".join([", ".join(dict.fromkeys(sources)), problem]) if sources else problem
 
     def text(self) -> str:
@@ -80,13 +87,8 @@ class Draft:
         return "\n".join(lines)
 
 
-def _about(field: str, where: str, message: str) -> bool:
-    """Whether a problem at `where` is about a field. One of several fields is told at what they have in
-    common, and names them."""
-    if where == field or where.startswith((f"{field}.", f"{field}[")):
-        return True
-    name = field.rpartition(".")[2]
-    return not where.startswith("metadata") and name in message.replace(",", " ").replace(".", " ").split()
+def _within(where: str, field: str) -> bool:
+    return where == field or where.startswith((f"{field}.", f"{field}["))
 
 
 def _starts(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:

@@ -12,7 +12,7 @@ from vllm_operator.importenv.table import TABLE
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _SECRET_NAME = re.compile(r"TOKEN|KEY|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"hf_[a-zA-Z0-9]{16,}|://[^/\s]*@")
+_SECRET_TEXT = re.compile(r"hf_[a-zA-Z0-9]{16,}|://\S*@")
 """A token of Hugging Face, and an address with a user or a password."""
 _LONG_ENOUGH = 8
 """Characters that a secret must have before other values are searched for it."""
@@ -112,11 +112,8 @@ class Secrets:
 
     def hold(self, setting: Setting) -> bool:
         """Whether a setting is secret by its name, by its form, or because a secret stands in it."""
-        return self._named(setting) or self.show(setting.value)
-
-    def show(self, text: str) -> bool:
-        """Whether a text shows a secret."""
-        return _SECRET_TEXT.search(text) is not None or any(secret in text for secret in self._texts)
+        formed = _SECRET_TEXT.search(setting.value) is not None
+        return self._named(setting) or formed or any(text in setting.value for text in self._texts)
 
     @staticmethod
     def _named(setting: Setting) -> bool:
