@@ -7,7 +7,11 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-golden` and `--update-refusals`."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*/children.yaml")
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="rewrite tests/golden/*/children.yaml and tests/data/guide",
+    )
     parser.addoption("--update-refusals", action="store_true", help="rewrite tests/data/refusals.json")
 
 
