@@ -24,6 +24,7 @@ def microservice() -> Iterator[Row]:
     yield row({"microservice.connector": REMOVED})  # it was the default
     for port, shown in ((9200, 9200), (REMOVED, 9000)):
         yield row({"microservice.port": port}, {"llm-service.spec.ports.0.port": shown})
+    yield row({"microservice": REMOVED}, NONE, leaf="spec.microservice.enabled")
     amounts = f"{CONTAINER}.resources"
     for side in ("limits", "requests"):
         leaf = f"spec.microservice.resources.{side}.*"
