@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vllm_operator import __version__
 from vllm_operator.desired.defaults import Defaults, Image
 
 DEFAULT_IMAGES = {
@@ -15,6 +16,8 @@ DEFAULT_IMAGES = {
         "vllm-gaudi 0.26",
     ),
 }
+OWN_IMAGE = f"ghcr.io/vllm-operator/vllm-operator:{__version__}"
+"""Image of the operator, which holds the microservice too."""
 _LATEST_IS_FIXED = re.compile(r"/habanalabs/[^/:]*[0-9]+\.[0-9]+\.[0-9]+[^/:]*:latest")
 _LABEL = re.compile(r"[-._/a-zA-Z0-9]{1,317}=[-._a-zA-Z0-9]{0,63}")
 
@@ -32,7 +35,7 @@ class Settings:
     """
 
     namespaces: tuple[str, ...] = ()
-    defaults: Defaults = field(default_factory=lambda: Defaults(DEFAULT_IMAGES))
+    defaults: Defaults = field(default_factory=lambda: Defaults(DEFAULT_IMAGES, microservice_image=OWN_IMAGE))
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
     workers: int = 4
@@ -56,6 +59,10 @@ class Settings:
                 filter(None, map(str.strip, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(",")))
             ),
             defaults=Defaults(
+                microservice_image=_fixed(
+                    "VLLM_OPERATOR_MICROSERVICE_IMAGE",
+                    environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE", OWN_IMAGE),
+                ),
                 images={device: _image(environment, device) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
                 generations={g: nodes[f"{g.upper()}_"] for g in ("g2", "g3") if nodes[f"{g.upper()}_"]},
@@ -85,11 +92,15 @@ def _image(environment: Mapping[str, str], device: str) -> Image:
         raise InvalidSettingError(
             f"{prefix}_ENGINE: say which vLLM {image} holds, such as {default.engine!r}"
         )
-    if not _LATEST_IS_FIXED.search(image) and (
-        image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
-    ):
-        raise InvalidSettingError(f"{prefix}_IMAGE: {image} moves; give a fixed tag or a digest")
-    return Image(image, engine)
+    return Image(_fixed(f"{prefix}_IMAGE", image), engine)
+
+
+def _fixed(name: str, image: str) -> str:
+    """An image that stays the same. Raises InvalidSettingError."""
+    moves = image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
+    if moves and not _LATEST_IS_FIXED.search(image):
+        raise InvalidSettingError(f"{name}: {image} moves; give a fixed tag or a digest")
+    return image
 
 
 def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:

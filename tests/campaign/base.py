@@ -213,4 +213,19 @@ FP8 = edited(
 ) | {"fp8": {"mode": "Dynamic"}}
 """The same server in FP8, without a calibration."""
 
-BASES = {"cpu": BASE, "gaudi": GAUDI, "fp8": FP8}
+MICROSERVICE = edited(BASE, {"service.port": 8008}) | {
+    "microservice": {
+        "enabled": True,
+        "replicas": 2,
+        "image": "registry.example/operator:v1",
+        "connector": "generic",
+        "port": 9100,
+        "resources": {
+            "limits": {"cpu": 2, "memory": "1Gi"},
+            "requests": {"cpu": "500m", "memory": "512Mi"},
+        },
+    }
+}
+"""The same server with its microservice."""
+
+BASES = {"cpu": BASE, "gaudi": GAUDI, "fp8": FP8, "microservice": MICROSERVICE}

@@ -90,7 +90,7 @@ def test_reasons_that_tasks_name_exist(page: Path) -> None:
     words = set(re.findall(r"`([A-Z][a-z0-9]+(?:[A-Z][a-z]+)+)`", prose(page)))
     kinds = {*CLASSES, "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy"}
     modes = {"ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"}
-    types = {"ModelCached", "ArtifactsVerified", "DoNotSchedule"}
+    types = {"ModelCached", "MicroserviceReady", "ArtifactsVerified", "DoNotSchedule"}
     assert words - {reason.value for reason in Reason} - kinds - modes - types == set()
 
 

@@ -43,6 +43,13 @@ NOT_IN_PODS = {
     "spec.cache.storageClassName",
     "spec.cache.accessModes[]",
     "spec.cache.retention",
+    "spec.microservice.connector",
+    "spec.microservice.enabled",
+    "spec.microservice.image",
+    "spec.microservice.port",
+    "spec.microservice.replicas",
+    "spec.microservice.resources.limits.memory",
+    "spec.microservice.resources.requests.cpu",
     # What comes of them decides.
     "spec.fp8.quantizationRef.name",
     "spec.fp8.whilePending",
