@@ -201,7 +201,6 @@ def test_of_an_application_with_a_servers_name_nothing_is_pruned_that_we_have_ma
 def test_replicas_that_git_leaves_out_belong_to_who_scales(
     api: Api, namespace: str, written: Written, tmp_path: Path
 ) -> None:
-    """Those that it holds are set back: no two may own them."""
     git = Git(api, namespace, CPU)
     git.sync()
     git.wait_ready()
@@ -211,10 +210,14 @@ def test_replicas_that_git_leaves_out_belong_to_who_scales(
     assert written(git.sync) == []
     assert support.child(api, namespace, "VLLMServer", "chat")["spec"]["replicas"] == 2
     assert support.child(api, namespace, "Deployment", "chat")["spec"]["replicas"] == 2
+    # What Git holds is set back at each sync; left out again, it is what the CRD defaults.
     holds = tmp_path / "holds.yaml"
-    holds.write_text(f"{CPU.read_text()}  replicas: 1\n")
-    ((live, dry),) = Git(api, namespace, holds).differences()
-    assert (live["spec"]["replicas"], dry["spec"]["replicas"]) == (2, 1)
+    holds.write_text(f"{CPU.read_text()}  replicas: 3\n")
+    fixed = Git(api, namespace, holds)
+    ((live, dry),) = fixed.differences()
+    assert (live["spec"]["replicas"], dry["spec"]["replicas"]) == (2, 3)
+    fixed.sync()
+    assert [obj["spec"]["replicas"] for obj in git.sync()] == [1]
 
 
 def test_a_pruned_server_goes_with_its_children_and_nothing_comes_back(
