@@ -1,4 +1,5 @@
-// Command kstatus judges Kubernetes objects by the library that Flux judges them by.
+// Command kstatus judges Kubernetes objects by the library that Flux judges them by: the code of Flux's own copy
+// (github.com/fluxcd/cli-utils v1.4.0, pkg/kstatus/status) is that of sigs.k8s.io/cli-utils v0.37.2.
 //
 // It reads JSON objects from standard input, one after the other, and writes for each one line of JSON with the
 // verdict (InProgress, Failed, Current, Terminating, NotFound, Unknown) and its message.
