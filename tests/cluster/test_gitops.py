@@ -19,6 +19,8 @@ from tests.harness import manifests
 from tests.harness.api import Api, Object
 from tests.harness.audit import Audit
 from tests.harness.binaries import REPOSITORY
+from tests.harness.controlplane import ControlPlane
+from tests.harness.fixtures import RESTRICTED
 from tests.harness.kinds import KINDS
 from tests.harness.operator import Cluster, OperatorProcess
 
@@ -116,34 +118,58 @@ def versions(objects: Iterable[Object]) -> dict[support.Ref, tuple[str, str]]:
     return support.versions({(obj["kind"], obj["metadata"]["name"]): obj for obj in objects})
 
 
-@pytest.mark.parametrize("sample", SAMPLES, ids=lambda path: path.stem)
+@pytest.fixture
+def samples(cluster: ControlPlane, api: Api, namespace: str, pool: Pool) -> Iterator[dict[str, Git]]:
+    """All samples, each in a namespace of its own, with the claims that its page has readers make first."""
+    cluster.ensure_volumes(2 * len(SAMPLES))
+    for _ in range(8):
+        pool.add_node(cpus=160, memory="1Ti")  # some for those that take all eight cards, whoever takes one
+    found = {}
+    for sample in SAMPLES:
+        place = f"{namespace}-{sample.stem}"
+        metadata = {"name": place, "labels": RESTRICTED}
+        api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        for name, claim in claims_to_fill().items():
+            if f"claimName: {name}\n" in sample.read_text():
+                api.apply(claim | {"metadata": {"name": name, "namespace": place}})
+        found[place] = Git(api, place, sample)
+    yield found
+    for place in found:
+        api.delete("Namespace", None, place)
+
+
 def test_no_sample_differs_from_git_whatever_the_operator_does(
-    api: Api, namespace: str, pool: Pool, written: Written, sample: Path
+    api: Api, samples: dict[str, Git], shared: OperatorProcess, audit: Audit
 ) -> None:
-    pool.add_node(cpus=160, memory="1Ti")  # as large as servers with eight cards are
-    for name, claim in claims_to_fill().items():
-        if f"claimName: {name}\n" in sample.read_text():
-            api.apply(claim | {"metadata": {"name": name, "namespace": namespace}})
-    git = Git(api, namespace, sample)
-    git.sync()
-    assert git.differences() == []
-    git.wait_ready()
-    assert git.differences() == []
-    before = {}
+    def all_differences() -> list[tuple[Object, Object]]:
+        return [pair for git in samples.values() for pair in git.differences()]
 
-    def sync_again() -> None:
-        before.update(versions(everything(api, namespace)))
+    for git in samples.values():
         git.sync()
-
-    assert written(sync_again) == []
-    assert git.differences() == []
-    assert versions(everything(api, namespace)) == before
-    for obj in everything(api, namespace):
-        metadata = obj["metadata"]
-        if (obj["kind"], metadata["name"]) not in git.names:
-            labels = metadata.get("labels", {})
-            assert not [key for key in (*labels, *metadata.get("annotations", {})) if is_mark(key)], obj
-            assert labels.get(INSTANCE) != "models", obj
+    assert all_differences() == []
+    for git in samples.values():
+        git.wait_ready()
+    assert all_differences() == []
+    support.wait_at_rest(audit, shared, None)
+    before = {place: versions(everything(api, place)) for place in samples}
+    mark = audit.mark()
+    for git in samples.values():
+        git.sync()
+    support.wait_at_rest(audit, shared, None)
+    assert support.written(audit, shared, mark) == []
+    assert all_differences() == []
+    assert {place: versions(everything(api, place)) for place in samples} == before
+    children = [
+        obj
+        for place, git in samples.items()
+        for obj in everything(api, place)
+        if (obj["kind"], obj["metadata"]["name"]) not in git.names
+    ]
+    assert {obj["kind"] for obj in children} >= {*support.CHILD_KINDS, "Pod", "ReplicaSet"}
+    for metadata in (obj["metadata"] for obj in children):
+        labels = metadata.get("labels", {})
+        assert not [key for key in (*labels, *metadata.get("annotations", {})) if is_mark(key)], metadata
+        assert labels.get(INSTANCE) != "models", metadata
 
 
 @pytest.mark.parametrize("tool", MANAGERS)
