@@ -67,14 +67,14 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         support.wait_serving(api, namespace)
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
-            label = {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}
+            label = {"metadata": {"labels": {"app.kubernetes.io/name": "other"}}}
             if kind != "ControllerRevision":
                 api.patch(kind, namespace, name, label)
                 api.wait_object(
                     kind,
                     namespace,
                     name,
-                    lambda obj: obj["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat",
+                    lambda obj: obj["metadata"]["labels"]["app.kubernetes.io/name"] == "vllm",
                 )
         first = support.record(api, namespace)
         support.put(api, support.server(namespace, engineArgs={"seed": 1}))

@@ -7,6 +7,7 @@ from vllm_operator.api.resource import MICROSERVICE_SUFFIX
 from vllm_operator.api.vllmserver import VLLMServer
 
 FIELD_MANAGER = "vllm-operator"
+INSTANCE = "app.kubernetes.io/instance"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SERVER = f"{GROUP}/server"
 QUANTIZATION = f"{GROUP}/quantization"
@@ -59,7 +60,7 @@ def labels(resource: Ours, component: str = "server") -> dict[str, str]:
     """Labels of every child of a resource."""
     return {
         "app.kubernetes.io/name": "vllm",
-        "app.kubernetes.io/instance": resource.name,
+        INSTANCE: resource.name,
         MANAGED_BY: FIELD_MANAGER,
         label(resource.kind): resource.name,
         COMPONENT: component,
