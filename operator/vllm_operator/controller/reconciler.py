@@ -1,11 +1,13 @@
 """Reconciles one resource: a function of what is, never of what changed."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
 from vllm_operator.api.observed import Observed
+from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget, Result
 from vllm_operator.api.reasons import ORDINARY, StalledError
 from vllm_operator.api.seen import ClaimFacts
 from vllm_operator.api.status import Condition, FP8QuantizationStatus, VLLMServerStatus
@@ -18,7 +20,7 @@ from vllm_operator.controller.probe import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.controller.ties import Everything, Ties
-from vllm_operator.desired import names
+from vllm_operator.desired import calibration, names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
 from vllm_operator.status.verified import question
@@ -44,6 +46,7 @@ class Reconciler:
         progress: ProgressReader,
         prober: Prober,
         instance: str,
+        calibrated: Callable[[Result], None],
     ) -> None:
         self._store = store
         self._cluster = cluster
@@ -53,6 +56,8 @@ class Reconciler:
         self._prober = prober
         self._instance = instance
         """Name under which Events are posted: that of the pod, or of the host."""
+        self._calibrated = calibrated
+        """Told of each calibration once, whatever restarts: by whoever writes the record of its result."""
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one resource. Returns after how many seconds to look again, if no event comes before.
@@ -99,6 +104,10 @@ class Reconciler:
             blocked = kind.judge_blocked(seen, verdict, previous=entry.transitions, now=_text(now))
             await self._write(key, entry, blocked)
             return outcome.recheck_seconds(error)
+        if isinstance(observed, ObservedQuantization) and isinstance(wanted.target, QuantizationTarget):
+            result = calibration.new_result(observed, wanted.target)
+            if result is not None:
+                self._calibrated(result)
         seen = self._ties.observe(key)
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):

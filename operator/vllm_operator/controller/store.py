@@ -79,6 +79,10 @@ class Store:
         entry = self._entries.get(key)
         return entry if entry is not None and entry.body else None
 
+    def conditions(self) -> Iterator[tuple[str, Mapping[str, Transition]]]:
+        """The kind of each resource, and what its conditions say."""
+        return ((key.kind, entry.transitions) for key, entry in self._entries.items() if entry.body)
+
     def see(self, kind: str, body: Body) -> Key | None:
         """Take in an object. Returns the key that it concerns, or None when it brings nothing new."""
         key = _key(kind, body)
