@@ -46,7 +46,7 @@ type: setup ## Types (mypy --strict)
 	$(BIN)/mypy
 
 docs: setup ## The documentation as a site, in .site; a broken link fails it
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-unit: setup ## Pure tests: no cluster, about a minute
 	$(PYTEST) tests/unit tests/golden --cov --cov-report=term
