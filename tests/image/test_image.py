@@ -92,6 +92,15 @@ def test_everything_can_be_imported(image: Image) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_every_file_of_the_source_is_installed(image: Image) -> None:
+    """Of each package: `pyproject.toml` names them."""
+    source, installed = dockerfile.ROOT / "operator", image.prefix / "lib" / PYTHON / "site-packages"
+    files = {file.relative_to(source) for file in source.rglob("*") if file.is_file()}
+    files = {file for file in files if "__pycache__" not in file.parts}
+    assert {file.suffix for file in files} >= {".py", ".j2"}
+    assert not {file for file in files if (installed / file).read_bytes() != (source / file).read_bytes()}
+
+
 def test_crds_are_those_of_the_source(image: Image) -> None:
     done = image.run("vllm-operator", "crds")
     assert (done.returncode, done.stderr) == (0, "")
