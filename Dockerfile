@@ -19,9 +19,10 @@ COPY --from=build /opt/vllm-operator.cdx.json /
 
 FROM ${RUNTIME_IMAGE}
 COPY --from=build /opt/venv /opt/venv
-# HOME: the Kubernetes client asks for one when it is imported, and a uid that the platform assigns has none.
+# The Kubernetes client asks for a home, and kopf for a name: a uid that the platform assigns has neither.
 ENV PATH=/opt/venv/bin:/usr/bin \
     HOME=/home/nonroot \
+    LOGNAME=vllm-operator \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1

@@ -54,7 +54,7 @@ test-unit: setup ## Pure tests: no cluster, about a minute
 test-podscripts: setup ## The programs that run inside pods, as processes against a hub on loopback (root: they mount volumes)
 	$(PYTEST) tests/podscripts
 
-test-image: setup ## What the Dockerfile makes, without a container engine (needs bubblewrap; fetches the requirements)
+test-image: setup tools ## What the Dockerfile makes, without a container engine (needs bubblewrap; fetches the requirements)
 	$(PYTEST) tests/image
 
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours

@@ -5,19 +5,25 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from tests.harness.fixtures import api, cluster, namespace
 from tests.image import dockerfile
+
+__all__ = ["api", "cluster", "namespace"]
 
 PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 RUNTIME = f"/usr/bin/{PYTHON}"
 BASE = Path(os.path.realpath(sys.executable))
+BWRAP = shutil.which("bwrap") or "bubblewrap is missing: apt-get install bubblewrap"
+Done = subprocess.CompletedProcess[str]
 
 
-def build(*arguments: str, context: Path) -> subprocess.CompletedProcess[str]:
+def build(*arguments: str, context: Path) -> Done:
     """Run the step of the Dockerfile with the Python of these tests."""
     path = {"PATH": f"{BASE.parent}:{os.environ['PATH']}"}
     command = [str(context / "tools" / "image" / "build.sh"), *arguments]
@@ -40,18 +46,29 @@ class Image:
         done = build(str(self.prefix), str(self.sbom), RUNTIME, context=self.context)
         assert done.returncode == 0, done.stderr
 
-    def run(self, *words: str, shown: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run a command as in the image: no shell, no network, no home, nothing to write to, not root.
+    def command(
+        self,
+        *words: str,
+        shown: Mapping[Path, str] = MappingProxyType({}),
+        variables: Mapping[str, str] = MappingProxyType({}),
+        network: bool = False,
+    ) -> list[str]:
+        """A command as in the image: no shell, no home, nothing to write to, not root, a uid without a name.
 
-        `shown` is a folder that is mounted at `/shown`.
+        `shown` are files and folders of ours with the place where they are mounted; `variables` come on top
+        of the image's own. With `network`, ours is there.
         """
-        command = ["bwrap", "--unshare-all", "--die-with-parent", "--uid", "65532", "--gid", "65532"]
-        command += ["--cap-drop", "ALL", "--clearenv", *self._root()]
-        if shown:
-            command += ["--ro-bind", str(shown), "/shown"]
-        for name, value in dockerfile.environment().items():
+        command = [BWRAP, "--unshare-all", *(["--share-net"] if network else []), "--die-with-parent"]
+        command += ["--uid", "65532", "--gid", "65532", "--cap-drop", "ALL", "--clearenv", *self._root()]
+        for source, target in shown.items():
+            command += ["--ro-bind", str(source), target]
+        for name, value in {**dockerfile.environment(), **variables}.items():
             command += ["--setenv", name, value.replace("/opt/venv", str(self.prefix))]
-        command += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--", *words]
+        return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--", *words]
+
+    def run(self, *words: str, shown: Mapping[Path, str] = MappingProxyType({})) -> Done:
+        """Run such a command to its end."""
+        command = self.command(*words, shown=shown)
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     def _root(self) -> Iterator[str]:
@@ -70,5 +87,5 @@ class Image:
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
-    assert shutil.which("bwrap"), "bubblewrap is missing: apt-get install bubblewrap"
+    assert BWRAP.startswith("/"), BWRAP
     return Image(tmp_path_factory.mktemp("image"))

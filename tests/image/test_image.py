@@ -111,7 +111,11 @@ def test_templates_profiles_and_programs_are_in_the_package(image: Image) -> Non
     """Of both kinds, with the programs in full."""
     names = sorted(file.name for file in SAMPLES.glob("*.yaml"))
     done = image.run(
-        "vllm-operator", "render", "--programs", *(f"/shown/{name}" for name in names), shown=SAMPLES
+        "vllm-operator",
+        "render",
+        "--programs",
+        *(f"/shown/{name}" for name in names),
+        shown={SAMPLES: "/shown"},
     )
     assert done.returncode == 0, done.stderr
     own = CliRunner().invoke(main, ["render", "--programs", *(str(SAMPLES / name) for name in names)])
