@@ -60,7 +60,10 @@ def run(
     # Imported here: kopf and the client take half a second, and the other commands need neither.
     from vllm_operator.controller.operator import run as run_operator  # noqa: PLC0415
 
-    sys.exit(asyncio.run(run_operator(dataclasses.replace(settings, **changes))))
+    try:
+        sys.exit(asyncio.run(run_operator(dataclasses.replace(settings, **changes))))
+    except InvalidSettingError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
