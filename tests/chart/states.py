@@ -9,7 +9,7 @@ from tests.unit.situations import NOT_READY, SITUATIONS, hanging, pending
 from tests.unit.test_status_prefetch import FAILED, WAITING
 from tests.unit.test_status_quantization import CARDS, waits
 from vllm_operator.api import calibration, prefetch
-from vllm_operator.api.observed import Observed, Target
+from vllm_operator.api.observed import Answer, Observed, Target
 from vllm_operator.api.quantized import ObservedQuantization
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.seen import JobFacts, PodFacts
@@ -18,7 +18,7 @@ from vllm_operator.controller import outcome
 from vllm_operator.controller.outcome import WaitingError
 from vllm_operator.desired import names
 from vllm_operator.desired.server import desired
-from vllm_operator.status import quantization, server
+from vllm_operator.status import quantization, server, verified
 
 NOW = "2026-01-02T04:00:00Z"
 GENERATION = 1
@@ -72,6 +72,9 @@ def servers() -> Iterator[tuple[str, VLLMServerStatus]]:
     }
     for name, seen in others.items():
         yield name, judged(seen)
+    for reason in verified.STATUS:
+        serving = things.observed(things.server(), things.deployment())
+        yield f"asked, {reason}", judged(replace(serving, answer=Answer(reason, "So it went")))
     yield "prefetching", judged(test_status_prefetch.seen(test_status_prefetch.run()), WAITING)
     for reason in prefetch.FAILURES:
         told = test_status_prefetch.ended(reason, "Mend it.")

@@ -34,6 +34,7 @@ RESULTS = ("done", "waiting", "error")
 CONDITIONS = frozenset(
     {
         *("Ready", "Reconciling", "Stalled", "Available", "ModelCached", "Quantized"),
+        *("Verified", "MicroserviceReady"),
         *("Calibrated", "ArtifactsVerified"),
     }
 )

@@ -8,7 +8,7 @@ from vllm_operator.desired import names
 from vllm_operator.status.conditions import Transition, Verdict
 from vllm_operator.status.view import View
 
-_STATUS: Mapping[Reason, bool | None] = {
+STATUS: Mapping[Reason, bool | None] = {
     Reason.ANSWERS: True,
     Reason.KEY_REQUIRED: None,
     Reason.UNREACHABLE: None,
@@ -37,12 +37,12 @@ def judge(view: View, answer: Answer | None, previous: Transition | None) -> Ver
     """
     if question(view) is None:
         return None
-    said = next((reason for reason in _STATUS if previous and previous.reason == reason), None)
+    said = next((reason for reason in STATUS if previous and previous.reason == reason), None)
     if previous is not None and said is not None and (answer is None or answer.reason is said):
-        return Verdict(_STATUS[said], said, previous.message)
+        return Verdict(STATUS[said], said, previous.message)
     if answer is None:
         return None
-    return Verdict(_STATUS[answer.reason], answer.reason, f"{answer.detail}{_remedy(view, answer.reason)}")
+    return Verdict(STATUS[answer.reason], answer.reason, f"{answer.detail}{_remedy(view, answer.reason)}")
 
 
 def _remedy(view: View, reason: Reason) -> str:
