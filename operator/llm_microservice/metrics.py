@@ -23,7 +23,7 @@ class Record:
     failure: str = ""
     """Why a stream that had begun did not come to its end: upstream, timeout, shutdown or client."""
     cause: str = ""
-    """What stands behind an answer that is vLLM's fault, or a failure: for the log only."""
+    """The error behind an answer of 5xx, or behind a failure; for the log only."""
     began: float = field(default_factory=monotonic)
     first: float | None = None
     """Seconds until something of the answer was sent."""

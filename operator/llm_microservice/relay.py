@@ -38,6 +38,7 @@ class Relay(Response):
         self._path, self._stream, self._form = ask.path, ask.stream, ask.form
         self._body = encode(ask.body)
         self._answer = answer_to(ask)
+        self._complete = False
         self._send: Send
         self._record: Record
 
@@ -57,6 +58,9 @@ class Relay(Response):
             await asyncio.wait(tasks)
         if not telling.cancelled():
             telling.result()
+        elif self._complete:
+            # The server says too that a client is gone when all has been sent.
+            return
         elif gone.cancelled():
             await self._fail(unavailable("this server is ending, and its time is over", close=True))
         else:
@@ -72,12 +76,11 @@ class Relay(Response):
                     await self._pass_on(response)
                 else:
                     body = self._answer.whole(await response.aread())
-                    await Response(body, media_type="application/json")(
-                        {"type": "http"}, _nothing, self._send
-                    )
+                    await self._reply(Response(body, media_type="application/json"))
         except Problem as problem:
             if problem.status >= 500:
-                self._record.cause = f"{problem.message}: {problem.__cause__!r}"
+                # The message may be vLLM's, and quote what it was asked.
+                self._record.cause = repr(problem.__cause__) if problem.__cause__ else ""
                 self._service.health.forget()
             await self._fail(problem)
 
@@ -105,6 +108,7 @@ class Relay(Response):
                     self._record.first = monotonic() - self._record.began
                     await self._start()
                 await self._send({"type": "http.response.body", "body": told, "more_body": more})
+                self._complete = not more
         except TimeoutError as error:
             raise late("the client has read nothing for too long") from error
 
@@ -112,15 +116,20 @@ class Relay(Response):
         headers = [(name.encode(), value.encode()) for name, value in STREAM_HEADERS.items()]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
+    async def _reply(self, response: Response) -> None:
+        await response({"type": "http"}, _nothing, self._send)
+        self._complete = True
+
     async def _fail(self, problem: Problem) -> None:
         if not self._record.code:
-            await problem.response({"type": "http"}, _nothing, self._send)
+            await self._reply(problem.response)
             return
         self._record.failure = REASONS.get(problem.status, "upstream")
         last = {"type": "http.response.body", "body": problem.event, "more_body": False}
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._send(last)
+                self._complete = True
         except TimeoutError:
             # A client that reads nothing; the server closes the connection on it.
             pass

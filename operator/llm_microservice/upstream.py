@@ -36,7 +36,7 @@ class Upstream:
 
     def __init__(self, settings: Settings):
         """Nothing is asked yet: vLLM need not be there."""
-        self._own = {"authorization": f"Bearer {settings.api_key}"} if settings.api_key else {}
+        self._own = {b"authorization": f"Bearer {settings.api_key}".encode()} if settings.api_key else {}
         self._client = httpx.AsyncClient(
             base_url=settings.endpoint,
             # Compressed answers would be held back until they can be unpacked.
@@ -67,10 +67,10 @@ class Upstream:
 
         Raises Problem, for what breaks inside the `with` too.
         """
-        headers = {name: client[name] for name in PASSED_ON if name in client} | self._own
-        if not self._own and "authorization" in client:
-            headers["authorization"] = client["authorization"]
-        headers["content-type"] = "application/json"
+        names = PASSED_ON if self._own else (*PASSED_ON, "authorization")
+        # In bytes: as text httpx takes ASCII only.
+        headers = {name.encode(): client[name].encode("latin-1") for name in names if name in client}
+        headers |= self._own | {b"content-type": b"application/json"}
         with _told():
             async with self._client.stream("POST", path, content=body, headers=headers) as response:
                 yield response

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.bench.result import Result
 from tests.harness.processes import Process, free_ports, wait_until
 from tests.microservice import crowd
-from tests.microservice.conftest import Microservice, command, environment
+from tests.microservice.program import Microservice, command, environment
 from tests.microservice.standin import StandIn
 
 TOKENS = 100

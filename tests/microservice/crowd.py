@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tests.bench.machine import cpu_seconds, resident_bytes
-from tests.microservice.conftest import Microservice
+from tests.microservice.program import Microservice
 from tests.microservice.standin import StandIn
 
 DONE = b"data: [DONE]\n\n"

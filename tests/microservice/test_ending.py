@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from tests.harness.processes import wait_until
-from tests.microservice.conftest import Launch, Microservice
+from tests.microservice.program import Launch, Microservice, request
 from tests.microservice.standin import StandIn
-from tests.microservice.test_failures import FORMS, request, whole
+from tests.microservice.test_failures import FORMS, whole
 
 
 def held(service: Microservice, standin: StandIn, body: dict[str, Any]) -> socket.socket:

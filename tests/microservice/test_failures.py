@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.harness.processes import free_ports, wait_until
-from tests.microservice.conftest import Launch, Microservice, events
+from tests.microservice.program import Launch, Microservice, events, request
 from tests.microservice.standin import MODEL, TEXT, StandIn
 
 PAIR = {"system": "", "user": "Who?"}
@@ -168,13 +168,6 @@ def test_too_many_requests(launch: Launch, standin: StandIn) -> None:
     wait_until(lambda: small.metric("llm_microservice_requests_running") == 0, [], 30, "both are gone")
     wait_until(lambda: standin.running == 0, [], 30, "vLLM has nothing to do")
     assert small.chat(FORMS["openai"]).status_code == 200
-
-
-def request(body: dict[str, Any]) -> bytes:
-    """A request as bytes."""
-    text = json.dumps(body).encode()
-    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: it\r\nContent-Type: application/json\r\n"
-    return f"{head}Content-Length: {len(text)}\r\n\r\n".encode() + text
 
 
 def test_counts_and_log(hasty: Microservice, standin: StandIn) -> None:

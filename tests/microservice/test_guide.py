@@ -2,33 +2,20 @@
 
 import ast
 import json
-import re
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from tests.microservice.conftest import Microservice, events
+from tests.microservice.guide import curl
+from tests.microservice.program import Microservice, events
 from tests.microservice.standin import MODEL, TEXT, StandIn
-
-CURLS = (Path(__file__).parent / "guide.sh").read_text()
-
-
-def curl(name: str, url: str) -> str:
-    """Run one of the guide's commands, at another address."""
-    script = re.search(rf"^# {name}\n(.*?)(?=^# |\Z)", CURLS, re.M | re.S)
-    assert script, name
-    line = re.sub(r"http://localhost:(8008|9000)", url, script[1])
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
 
 
 def test_health_check(service: Microservice) -> None:
-    assert set(json.loads(curl("2.3 health", service.url))) == {"Service Title", "Service Description"}
+    assert set(json.loads(curl("2.3 health", "", service.url))) == {"Service Title", "Service Description"}
 
 
 def test_non_streaming(service: Microservice, standin: StandIn) -> None:
-    answer = json.loads(curl("2.3 non-streaming", service.url))
+    answer = json.loads(curl("2.3 non-streaming", "", service.url))
     assert answer == {
         "id": "cmpl-1",
         "text": "".join(TEXT),
@@ -43,7 +30,7 @@ def test_non_streaming(service: Microservice, standin: StandIn) -> None:
 
 
 def test_streaming(service: Microservice, standin: StandIn) -> None:
-    told = curl("2.3 streaming", service.url)
+    told = curl("2.3 streaming", "", service.url)
     *tokens, last = events(told)
     assert last == "[DONE]"
     assert told.endswith("data: [DONE]\n\n")

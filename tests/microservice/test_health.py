@@ -2,7 +2,7 @@
 
 import threading
 
-from tests.microservice.conftest import Launch, Microservice
+from tests.microservice.program import Launch, Microservice
 from tests.microservice.standin import StandIn
 from tests.microservice.test_failures import FORMS
 

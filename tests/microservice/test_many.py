@@ -2,7 +2,7 @@
 
 from tests.harness.processes import wait_until
 from tests.microservice import crowd
-from tests.microservice.conftest import Launch
+from tests.microservice.program import Launch
 from tests.microservice.standin import StandIn
 
 STREAMS = 1000

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.microservice.conftest import Launch, Microservice, events
+from tests.microservice.program import Launch, Microservice, events
 from tests.microservice.standin import MODEL, TEXT, StandIn
 
 USER = [{"role": "user", "content": "Who?"}]
@@ -77,15 +77,15 @@ def test_headers_that_vllm_reads(service: Microservice, standin: StandIn) -> Non
     sent = {
         "X-Request-Id": "mine",
         "traceparent": "00-1-2-01",
-        "Authorization": "Bearer me",
+        "Authorization": b"Bearer \xe9",
         "Cookie": "no=1",
     }
-    service.chat({"messages": USER}, headers=sent)
+    assert service.chat({"messages": USER}, headers=sent).status_code == 200
     got = standin.headers[-1]
     assert (got["x-request-id"], got["traceparent"], got["authorization"]) == (
         "mine",
         "00-1-2-01",
-        "Bearer me",
+        "Bearer \udce9",
     )
     assert "cookie" not in got
 

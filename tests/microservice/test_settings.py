@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from llm_microservice.settings import InvalidSettingError, Settings
-from tests.microservice.conftest import ROOT, Launch, command, environment
+from tests.microservice.program import ROOT, Launch, command, environment
 from tests.microservice.standin import StandIn
 
 HERE = {"LLM_MODEL_SERVER_ENDPOINT": "http://chat.models.svc:8008"}

@@ -10,9 +10,9 @@ import pytest
 
 from tests.bench.machine import resident_bytes
 from tests.harness.processes import wait_until
-from tests.microservice.conftest import Microservice
+from tests.microservice.program import Microservice, request
 from tests.microservice.standin import StandIn
-from tests.microservice.test_failures import FORMS, request, whole
+from tests.microservice.test_failures import FORMS, whole
 
 
 @pytest.mark.parametrize("form", FORMS)
