@@ -3,8 +3,10 @@
 import ast
 import json
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +15,7 @@ import pytest
 
 from tests.harness.processes import Process, free_ports, wait_until
 from tests.microservice.guide import curl
-from tests.microservice.program import Microservice, command, environment, events, request
-from tests.vllm.bridge import Bridge
+from tests.microservice.program import ROOT, Microservice, command, environment, events, request
 from tests.vllm.cases import MODEL, Case
 from tests.vllm.pod import Pod
 from tests.vllm.test_serving import Stream, enough, take
@@ -26,7 +27,7 @@ CASE = Case(
     {
         "model": {"name": MODEL, "servedNames": ["tiny", GUIDE], "offline": True},
         "engineArgs": {"maxNumSeqs": 4, "enforceEager": True},
-        "rollout": {"drainSeconds": 45},
+        "rollout": {"drainSeconds": 90},
     },
 )
 PAIR = {"system": "Be brief.", "user": "Who jumps over the dog?"}
@@ -46,10 +47,23 @@ class Stage:
         """vLLM's address."""
         return f"http://127.0.0.1:{self.port}"
 
+    def reached(self) -> bool:
+        """Whether anybody answers there."""
+        try:
+            return httpx.get(f"{self.vllm}/health", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def count(self, metric: str) -> float:
+        """What vLLM counts."""
+        lines = httpx.get(f"{self.vllm}/metrics", trust_env=False).text.splitlines()
+        found = [float(line.split()[-1]) for line in lines if line.startswith(f"{metric}{{")]
+        assert found, metric
+        return sum(found)
+
     def running(self) -> float:
         """How many requests vLLM is answering, by its own count."""
-        lines = httpx.get(f"{self.vllm}/metrics", trust_env=False).text.splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running{"))
+        return self.count("vllm:num_requests_running")
 
     def wait_idle(self) -> None:
         """Wait until it has nothing to do."""
@@ -81,15 +95,28 @@ def pod(stage: Stage, start: Start) -> Iterator[Pod]:
         yield pod
 
 
+@contextmanager
+def bridged(stage: Stage, pod: Pod) -> Iterator[Process]:
+    """Lead from where the microservice looks for vLLM to this pod; killed, it breaks connections."""
+    words = [sys.executable, "-m", "tests.vllm.programs.bridge", str(stage.port), str(pod.socket)]
+    bridge = Process("bridge", words, pod.process.log.with_name("bridge.log"), {"PYTHONPATH": str(ROOT)})
+    bridge.start()
+    try:
+        wait_until(stage.reached, [bridge], 60, "vLLM is reached")
+        yield bridge
+    finally:
+        bridge.kill()
+
+
 @pytest.fixture(scope="module")
-def bridge(stage: Stage, pod: Pod) -> Iterator[Bridge]:
-    """From where the microservice looks to the pod."""
-    with Bridge(pod, stage.port) as bridge:
+def bridge(stage: Stage, pod: Pod) -> Iterator[Process]:
+    """The way to the first pod."""
+    with bridged(stage, pod) as bridge:
         yield bridge
 
 
 @pytest.fixture
-def service(stage: Stage, bridge: Bridge) -> Microservice:
+def service(stage: Stage, bridge: Process) -> Microservice:
     """The microservice with vLLM behind it."""
     return stage.service
 
@@ -110,10 +137,11 @@ def test_the_guides_commands_for_the_microservice(service: Microservice) -> None
     assert set(json.loads(curl("2.3 health", "", service.url))) == {"Service Title", "Service Description"}
     answer = json.loads(curl("2.3 non-streaming", "", service.url))
     assert answer["prompt"] == "### Question: Who are you? \n\n"
-    assert answer["text"]
+    # The tiny model may well end at once; what it says is another test's.
+    assert isinstance(answer["text"], str)
     *tokens, last = events(curl("2.3 streaming", "", service.url))
     assert last == "[DONE]"
-    assert "".join(map(ast.literal_eval, tokens))
+    assert all(isinstance(ast.literal_eval(token), str) for token in tokens)
 
 
 def test_the_guides_chat_command_at_the_microservice(service: Microservice) -> None:
@@ -165,6 +193,7 @@ def test_a_client_that_leaves_frees_vllm(
     service: Microservice, stage: Stage, body: dict[str, Any], streamed: bool
 ) -> None:
     stage.wait_idle()
+    before = stage.count("vllm:generation_tokens_total")
     long = body | LONG | {"stream": streamed}
     address = httpx.URL(service.url)
     with socket.create_connection((address.host, address.port or 0), timeout=60) as client:
@@ -172,8 +201,9 @@ def test_a_client_that_leaves_frees_vllm(
         wait_until(lambda: stage.running() == 1, [service.process], 60, "vLLM works")
         if streamed:
             assert client.recv(1000).startswith(b"HTTP/1.1 200")
-        assert stage.running() == 1
     stage.wait_idle()
+    # It has not just come to its end.
+    assert stage.count("vllm:generation_tokens_total") - before < LONG["max_tokens"]
 
 
 def read(service: Microservice, tokens: int, into: Stream) -> None:
@@ -197,12 +227,12 @@ def take_chat(line: str, into: Stream) -> None:
 
 
 def test_a_drain_and_a_restart_behind_it(
-    service: Microservice, stage: Stage, bridge: Bridge, pod: Pod, start: Start
+    service: Microservice, stage: Stage, bridge: Process, pod: Pod, start: Start
 ) -> None:
     """A stream lasts over the deletion of vLLM's pod; then there is none, and then there is another."""
     seen, running = Stream(), []
     with pod.client() as client:
-        tokens = enough(client, pod.pause + 15)
+        tokens = enough(client, pod.pause + 30)
     reader = threading.Thread(target=read, args=(service, tokens, seen))
     reader.start()
     assert seen.started.wait(60)
@@ -211,13 +241,14 @@ def test_a_drain_and_a_restart_behind_it(
     assert running == [True], "the stream was too short to tell anything"
     assert (seen.tokens, seen.finish, seen.done) == (tokens, "length", True)
     assert (end.exit_code, end.killed) == (0, False)
-    bridge.close()
+    bridge.kill()
     answer = service.chat({"messages": PAIR})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert service.health().status_code == 503
     with start(CASE) as other:
         other.wait_ready()
-        with Bridge(other, stage.port):
+        with bridged(stage, other):
             assert service.health().status_code == 200
-            assert service.chat({"messages": PAIR, "max_new_tokens": 4, "streaming": False}).json()["text"]
+            body = {"messages": PAIR, "max_new_tokens": 4, "ignore_eos": True, "streaming": False}
+            assert service.chat(body).json()["text"]
     assert service.process.running
