@@ -28,7 +28,7 @@ ENV PATH=/opt/venv/bin:/usr/bin \
     PYTHONSAFEPATH=1
 USER 65532:65532
 # Imports all of it, compiled packages too, by the Python that will run it.
-RUN ["python", "-c", "import vllm_operator.__main__, vllm_operator.controller.operator"]
+RUN ["python", "-c", "import llm_microservice.__main__, vllm_operator.__main__, vllm_operator.controller.operator"]
 # Last, since they differ with each build.
 ARG VERSION
 ARG REVISION
@@ -41,6 +41,6 @@ LABEL org.opencontainers.image.title="vllm-operator" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}" \
       org.opencontainers.image.source="${SOURCE}"
-EXPOSE 8080
+EXPOSE 8080 9000
 ENTRYPOINT ["vllm-operator"]
 CMD ["run"]

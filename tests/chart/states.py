@@ -72,9 +72,9 @@ def servers() -> Iterator[tuple[str, VLLMServerStatus]]:
     }
     for name, seen in others.items():
         yield name, judged(seen)
-    for reason in verified.STATUS:
-        serving = things.observed(things.server(), things.deployment())
-        yield f"asked, {reason}", judged(replace(serving, answer=Answer(reason, "So it went")))
+    serving = things.observed(things.server(), things.deployment())
+    for answered in verified.STATUS:
+        yield f"asked, {answered}", judged(replace(serving, answer=Answer(answered, "So it went")))
     yield "prefetching", judged(test_status_prefetch.seen(test_status_prefetch.run()), WAITING)
     for reason in prefetch.FAILURES:
         told = test_status_prefetch.ended(reason, "Mend it.")
