@@ -107,7 +107,7 @@ def test_any_text_comes_back_from_what_is_printed(text: str) -> None:
     "text", ["y", "N", "12e4567890", "1.5e3", ".5E-2", "-7e1", "0o17", "no", "1", "0x1f"]
 )
 def test_what_kubectl_would_take_for_another_type_is_in_quotes(text: str) -> None:
-    """PyYAML and kubectl do not agree on what is a number or a boolean; a record's digest may look like one."""
+    """To PyYAML these are texts, to kubectl numbers and booleans; a record's digest may look like one."""
     assert dump([{"a": text}]) in (f'---\na: "{text}"\n', f"---\na: '{text}'\n")
 
 
