@@ -1,8 +1,10 @@
 """The chart installed by the real helm, and the operator that runs as its Deployment says."""
 
+import os
 import subprocess
 
 from tests.harness.api import Object
+from tests.harness.binaries import REPOSITORY, find_binary
 from tests.harness.controlplane import ControlPlane
 from tests.harness.helm import CHART, RELEASE, Values, as_words, helm
 from tests.harness.operator import OperatorProcess
@@ -51,3 +53,19 @@ def operator(plane: ControlPlane) -> OperatorProcess:
         account=pod["serviceAccountName"],
         arguments=arguments,
     )
+
+
+def kubectl(plane: ControlPlane, *words: str) -> str:
+    """Run kubectl in the repository and in no namespace of its own, as README.md tells an administrator."""
+    inherited = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    done = subprocess.run(
+        [find_binary("kubectl"), *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=REPOSITORY,
+        env=inherited | {"KUBECONFIG": str(plane.kubeconfig)},
+    )
+    assert (done.returncode, done.stderr) == (0, ""), f"{words}: {done.stdout}{done.stderr}"
+    return done.stdout
