@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock pin-openapi tools generate verify lint type docs test test-unit test-podscripts test-microservice test-image \
-	test-chart test-cluster test-vllm demo bench bench-quantizations bench-streams bench-takeover kind-up kind-down clean
+.PHONY: help setup lock pin-openapi tools generate verify lint type docs test test-unit test-chart test-podscripts test-microservice \
+	test-image test-cluster test-vllm demo bench bench-quantizations bench-streams bench-takeover kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +30,10 @@ pin-openapi: setup tools ## Take the embedded Kubernetes types from the pinned v
 tools: ## Build etcd, kube-apiserver, kwok, ... into .tools/bin (once; 6 to 15 minutes)
 	tools/build.sh
 
-generate: setup ## Write everything that is generated: CRDs, roles, reference pages
+generate: setup tools ## Write everything that is generated: CRDs, chart, manifests, reference pages
 	$(BIN)/python -m vllm_operator.generate
 
-verify: setup ## Fail if anything generated is not as it would be generated
+verify: setup tools ## Fail if anything generated is not as it would be generated
 	$(BIN)/python -m vllm_operator.generate --check
 
 lint: setup ## Style (ruff), the rooms of the house (import-linter) and the Dockerfile (hadolint)
@@ -51,6 +51,9 @@ docs: setup ## The documentation as a site, in .site; a broken link fails it
 test-unit: setup ## Pure tests: no cluster, about a minute
 	$(PYTEST) tests/unit tests/golden --cov --cov-report=term
 
+test-chart: setup tools ## The chart as Helm renders it: values, schema, roles, checkov, kube-score; no cluster
+	$(PYTEST) tests/chart
+
 test-podscripts: setup ## The programs that run inside pods, as processes against a hub on loopback (root: they mount volumes)
 	$(PYTEST) tests/podscripts
 
@@ -63,7 +66,7 @@ test-microservice: setup ## The LLM microservice as a process, before a stand-in
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
 	$(PYTEST) tests/cluster tests/campaign $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
 
-test: lint type verify docs test-unit test-podscripts test-microservice test-image test-cluster ## All checks and tests, as CI runs them
+test: lint type verify docs test-unit test-chart test-podscripts test-microservice test-image test-cluster ## All checks and tests, as CI runs them
 
 test-vllm: setup ## The rendered pods with a real vLLM on CPUs (a download of 3 GB, 5.2 GB on disk; 10 to 20 minutes)
 	PYTHON=$(PYTHON) tools/vllm/install.sh

@@ -16,7 +16,9 @@ DEFAULT_IMAGES = {
         "vllm-gaudi 0.26",
     ),
 }
-OWN_IMAGE = f"ghcr.io/vllm-operator/vllm-operator:{__version__}"
+REPOSITORY = "ghcr.io/vllm-operator/vllm-operator"
+"""Of the operator's image. Nothing is published there yet."""
+OWN_IMAGE = f"{REPOSITORY}:{__version__}"
 """Image of the operator, which holds the microservice too."""
 _LATEST_IS_FIXED = re.compile(r"/habanalabs/[^/:]*[0-9]+\.[0-9]+\.[0-9]+[^/:]*:latest")
 _LABEL = re.compile(r"[-._/a-zA-Z0-9]{1,317}=[-._a-zA-Z0-9]{0,63}")
@@ -59,10 +61,7 @@ class Settings:
                 filter(None, map(str.strip, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(",")))
             ),
             defaults=Defaults(
-                microservice_image=_fixed(
-                    "VLLM_OPERATOR_MICROSERVICE_IMAGE",
-                    environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE", OWN_IMAGE),
-                ),
+                microservice_image=environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE", OWN_IMAGE),
                 images={device: _image(environment, device) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
                 generations={g: nodes[f"{g.upper()}_"] for g in ("g2", "g3") if nodes[f"{g.upper()}_"]},
@@ -92,15 +91,11 @@ def _image(environment: Mapping[str, str], device: str) -> Image:
         raise InvalidSettingError(
             f"{prefix}_ENGINE: say which vLLM {image} holds, such as {default.engine!r}"
         )
-    return Image(_fixed(f"{prefix}_IMAGE", image), engine)
-
-
-def _fixed(name: str, image: str) -> str:
-    """An image that stays the same. Raises InvalidSettingError."""
-    moves = image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
-    if moves and not _LATEST_IS_FIXED.search(image):
-        raise InvalidSettingError(f"{name}: {image} moves; give a fixed tag or a digest")
-    return image
+    if not _LATEST_IS_FIXED.search(image) and (
+        image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
+    ):
+        raise InvalidSettingError(f"{prefix}_IMAGE: {image} moves; give a fixed tag or a digest")
+    return Image(image, engine)
 
 
 def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:

@@ -6,7 +6,9 @@ rules: a missing verb fails a test, and so does one that is never used.
 
 from typing import Any
 
+from vllm_operator.api.kinds import PLURALS
 from vllm_operator.api.meta import GROUP
+from vllm_operator.api.vllmserver import PLURAL as VLLMSERVERS
 from vllm_operator.desired.names import FIELD_MANAGER
 
 # The API server asks for `create` beside `patch` when an apply creates the object.
@@ -48,4 +50,24 @@ def lease_rules() -> list[dict[str, Any]]:
         # A request to create names no object that a rule could be bound to.
         {**leases, "verbs": ["create"]},
         {**leases, "resourceNames": [FIELD_MANAGER], "verbs": ["get", "update", "watch"]},
+    ]
+
+
+def view_rules() -> list[dict[str, Any]]:
+    """What Kubernetes' own role `view` gets: to read our resources."""
+    plurals = sorted(PLURALS.values())
+    parts = [f"{plural}/status" for plural in plurals]
+    scale = f"{VLLMSERVERS}/scale"
+    return [
+        {"apiGroups": [GROUP], "resources": plurals, "verbs": ["get", "list", "watch"]},
+        {"apiGroups": [GROUP], "resources": [*parts, scale], "verbs": ["get"]},
+    ]
+
+
+def edit_rules() -> list[dict[str, Any]]:
+    """What `edit` and `admin` get beside that: to write them, but not their status."""
+    write = ["create", "delete", "deletecollection", "patch", "update"]
+    return [
+        {"apiGroups": [GROUP], "resources": sorted(PLURALS.values()), "verbs": write},
+        {"apiGroups": [GROUP], "resources": [f"{VLLMSERVERS}/scale"], "verbs": ["patch", "update"]},
     ]

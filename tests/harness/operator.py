@@ -51,6 +51,7 @@ class OperatorProcess:
         system: str | None = None,
         server: str | None = None,
         lease: str | None = None,
+        account: str | None = None,
         arguments: Sequence[str] = (),
         without: Sequence[str] = (),
     ):
@@ -59,11 +60,13 @@ class OperatorProcess:
         `system` is the namespace of its ServiceAccount: by default the first of `namespaces`, or `default`.
         `server` is the address by which it finds the API server, if not the administrator's, and `lease` the
         namespace in which it has rights on a Lease, if not its own; `without` names resources on which it
-        gets no rights.
+        gets no rights. `account` is a ServiceAccount that is there already, with rights of its own: none are
+        made then.
         """
         self.namespaces = list(namespaces) if namespaces is not None else None
         self.system = system or (self.namespaces[0] if self.namespaces else "default")
-        self.name = f"operator-{uuid.uuid4().hex[:8]}"
+        self.name = account or f"operator-{uuid.uuid4().hex[:8]}"
+        self._given = account is not None
         self.health_port = free_ports(1)[0]
         self._cluster = cluster
         self._server = server
@@ -142,12 +145,15 @@ class OperatorProcess:
     def close(self) -> None:
         """Stop the operator, take back its rights outside its namespaces, remove its log and kubeconfig."""
         self.stop()
-        if self._prepared:
-            self.take_lease_rights()
-        if self._prepared and self.namespaces is None:
+        if self._prepared and not self._given:
+            self._take_rights()
+        self._folder.cleanup()
+
+    def _take_rights(self) -> None:
+        self.take_lease_rights()
+        if self.namespaces is None:
             self._cluster.api.delete("ClusterRoleBinding", None, self.name, missing_ok=True)
             self._cluster.api.delete("ClusterRole", None, self.name, missing_ok=True)
-        self._folder.cleanup()
 
     def take_lease_rights(self) -> None:
         """Take the rights on its Lease from the operator, and leave it all others."""
@@ -195,6 +201,14 @@ class OperatorProcess:
 
     def _prepare(self) -> None:
         api = self._cluster.api
+        if not self._given:
+            self._give_rights(api)
+        connection = read_kubeconfig(self._cluster.kubeconfig).as_bearer(api.token(self.system, self.name))
+        connection = replace(connection, server=self._server or connection.server, namespace=self.system)
+        write_kubeconfig(self._kubeconfig, connection)
+        self._prepared = True
+
+    def _give_rights(self, api: Api) -> None:
         metadata = {"name": self.name, "namespace": self.system}
         api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})
         rbac = shipped_rbac()
@@ -204,10 +218,6 @@ class OperatorProcess:
                 api.create(obj)
         for obj in self._rights(self._lease, f"{self.name}-lease", rbac.lease_rules()):
             api.create(obj)
-        connection = read_kubeconfig(self._cluster.kubeconfig).as_bearer(api.token(self.system, self.name))
-        connection = replace(connection, server=self._server or connection.server, namespace=self.system)
-        write_kubeconfig(self._kubeconfig, connection)
-        self._prepared = True
 
     def _rights(
         self, namespace: str | None, name: str, rules: Sequence[Mapping[str, Any]]

@@ -26,12 +26,12 @@ class InImage(OperatorProcess):
 
     def _command(self) -> list[str]:
         _, *words = super()._command()
-        host, port = self._given().removeprefix("https://").split(":")
+        host, port = self._lay_account().removeprefix("https://").split(":")
         variables = {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
         shown = {self._account: ACCOUNT}
         return self._image.command("python", *words, shown=shown, variables=variables, network=True)
 
-    def _given(self) -> str:
+    def _lay_account(self) -> str:
         """Lay the account's files, and return the API server's address."""
         connection = read_kubeconfig(self._kubeconfig)
         files = {"token": connection.token, "ca.crt": connection.authority, "namespace": self.system}

@@ -103,6 +103,14 @@ def test_any_text_comes_back_from_what_is_printed(text: str) -> None:
     assert list(yaml.safe_load_all(dump(objects))) == objects
 
 
+@pytest.mark.parametrize(
+    "text", ["y", "N", "12e4567890", "1.5e3", ".5E-2", "-7e1", "0o17", "no", "1", "0x1f"]
+)
+def test_what_kubectl_would_take_for_another_type_is_in_quotes(text: str) -> None:
+    """To PyYAML these are texts, to kubectl numbers and booleans; a record's digest may look like one."""
+    assert dump([{"a": text}]) in (f'---\na: "{text}"\n', f"---\na: '{text}'\n")
+
+
 def test_objects_of_other_kinds_are_left_out_with_a_note(tmp_path: Path) -> None:
     other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b}\n"
     result = cli("render", written(tmp_path, other + "---" + GOOD.replace("NAME", "a")))

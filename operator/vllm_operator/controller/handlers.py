@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import kopf
+from kopf._core.engines.peering import Identity
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from vllm_operator.api.kinds import PLURALS
@@ -154,6 +155,8 @@ async def start(
         registry=handlers,
         settings=settings(),
         standalone=True,
+        # Without it kopf asks for the name of our user, and in the image nobody has the uid of the pod.
+        identity=Identity(names.FIELD_MANAGER),
         clusterwide=not namespaces,
         namespaces=namespaces,
         stop_flag=stop,

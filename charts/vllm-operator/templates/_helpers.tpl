@@ -1,0 +1,134 @@
+{{/* Name of the chart's objects. */}}
+{{- define "vllm-operator.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vllm-operator.selectorLabels" -}}
+app.kubernetes.io/name: vllm-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{/* Helm adds the label managed-by itself when it installs. */}}
+{{- define "vllm-operator.labels" -}}
+{{ include "vllm-operator.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: vllm-operator
+{{- with .Values.extraLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "vllm-operator.serviceAccountName" -}}
+{{- $made := ternary (include "vllm-operator.fullname" .) "default" .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default $made -}}
+{{- end -}}
+
+{{- define "vllm-operator.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Pods of a platform that assigns ids name none. */}}
+{{- define "vllm-operator.podSecurityContext" -}}
+runAsNonRoot: true
+{{- if not .Values.platformAssignsIds }}
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+{{- end }}
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "vllm-operator.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* What the operator may do in a namespace, or in all. */}}
+{{- define "vllm-operator.rules" -}}
+{{- $rules := list -}}
+{{- range (.Files.Get "files/rules.yaml" | fromYaml).operator -}}
+{{- if or $.Values.readLogs (not (has "pods/log" .resources)) -}}
+{{- $rules = append $rules . -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $rules -}}
+{{- end -}}
+
+{{- define "vllm-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "vllm-operator.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end -}}
+
+{{/* Labels as `kubectl --selector` takes them. */}}
+{{- define "vllm-operator.selector" -}}
+{{- $words := list -}}
+{{- range $key, $value := . -}}
+{{- $words = append $words (printf "%s=%s" $key $value) -}}
+{{- end -}}
+{{- join "," $words -}}
+{{- end -}}
+
+{{- define "vllm-operator.env" -}}
+{{- $env := list -}}
+{{- with .Values.watchNamespaces -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_NAMESPACES" "value" (join "," .)) -}}
+{{- end -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_WORKERS" "value" (.Values.workers | toString)) -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_READ_LOGS" "value" (.Values.readLogs | toString)) -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_VERIFY" "value" (.Values.verify.enabled | toString)) -}}
+{{- with .Values.verify.proxy -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_VERIFY_PROXY" "value" .) -}}
+{{- end -}}
+{{- $image := include "vllm-operator.image" . -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_MICROSERVICE_IMAGE" "value" $image) -}}
+{{- range $device, $default := .Values.defaultImages -}}
+{{- $prefix := printf "VLLM_OPERATOR_%s" ($device | upper) -}}
+{{- if and $default.image (not $default.engine) -}}
+{{- fail (printf "defaultImages.%s.engine: say which engine %s holds, such as the default that values.yaml names" $device $default.image) -}}
+{{- end -}}
+{{- with $default.image -}}
+{{- $env = append $env (dict "name" (printf "%s_IMAGE" $prefix) "value" .) -}}
+{{- end -}}
+{{- with $default.engine -}}
+{{- $env = append $env (dict "name" (printf "%s_ENGINE" $prefix) "value" .) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.allowedImages -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_ALLOWED_IMAGES" "value" (join "," .)) -}}
+{{- end -}}
+{{- if .Values.platformAssignsIds -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_PLATFORM_ASSIGNS_IDS" "value" "true") -}}
+{{- end -}}
+{{- range $which, $labels := .Values.gaudiNodes -}}
+{{- if $labels -}}
+{{- $name := ternary "VLLM_OPERATOR_GAUDI_NODES" (printf "VLLM_OPERATOR_GAUDI_%s_NODES" ($which | upper)) (eq $which "all") -}}
+{{- $env = append $env (dict "name" $name "value" (include "vllm-operator.selector" $labels)) -}}
+{{- end -}}
+{{- end -}}
+{{- $field := dict "fieldRef" (dict "fieldPath" "metadata.namespace") -}}
+{{- $env = append $env (dict "name" "POD_NAMESPACE" "valueFrom" $field) -}}
+{{- toYaml (concat $env .Values.extraEnv) -}}
+{{- end -}}
+
+{{- define "vllm-operator.topologySpreadConstraints" -}}
+{{- $own := dict "labelSelector" (dict "matchLabels" (include "vllm-operator.selectorLabels" . | fromYaml)) -}}
+{{- $constraints := list -}}
+{{- range .Values.topologySpreadConstraints -}}
+{{- $constraints = append $constraints (merge (dict) . $own) -}}
+{{- end -}}
+{{- toYaml $constraints -}}
+{{- end -}}
