@@ -80,7 +80,7 @@ FULL: Body = {
             "image": "registry.example/operator:v1",
             "connector": "generic",
             "port": 9000,
-            "resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "100m"}},
+            "resources": {"limits": {"cpu": 1}, "requests": {"cpu": "100m"}},
         },
         "rollout": {"drainSeconds": 60, "progressDeadlineSeconds": 604800, "refresh": "1"},
         "paused": False,

@@ -48,7 +48,7 @@ NOT_IN_PODS = {
     "spec.microservice.image",
     "spec.microservice.port",
     "spec.microservice.replicas",
-    "spec.microservice.resources.limits.memory",
+    "spec.microservice.resources.limits.cpu",
     "spec.microservice.resources.requests.cpu",
     # What comes of them decides.
     "spec.fp8.quantizationRef.name",
