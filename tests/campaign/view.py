@@ -19,6 +19,8 @@ CHILDREN = {
     "claim": ("PersistentVolumeClaim", f"{NAME}-cache"),
     "budget": ("PodDisruptionBudget", NAME),
     "account": ("ServiceAccount", f"{NAME}-vllm"),
+    "policy": ("NetworkPolicy", NAME),
+    "prefetchPolicy": ("NetworkPolicy", f"{NAME}-prefetch"),
 }
 _ALLOTTED = {
     "Deployment": {"template"},

@@ -81,6 +81,11 @@ def disruption_budget(name: str) -> str:
     return name
 
 
+def network_policy(name: str, component: str = OF_SERVERS) -> str:
+    """Name of the NetworkPolicy of the pods of a server's component."""
+    return name if component == OF_SERVERS else f"{name}-{component}"
+
+
 def claim(resource: Ours) -> str:
     """Name of the claim that holds the cache of a resource."""
     return resource.spec.cache.claim_name or f"{resource.name}-cache"

@@ -8,7 +8,7 @@ from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import claims, devices, names, prefetch, promotion, records
+from vllm_operator.desired import claims, devices, names, network, prefetch, promotion, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -21,6 +21,8 @@ PROGRESS_MARGIN_SECONDS = 1800
 """Added to the startup budget before a rollout counts as stuck: scheduling, volumes, the image."""
 PREFETCH_KINDS = frozenset({"ConfigMap", "Job"})
 """Kinds that are of use only while the cache is being filled."""
+NEEDLESS_AT_ONCE = PREFETCH_KINDS | {"NetworkPolicy"}
+"""Kinds that no pod needs, whatever revision it is of."""
 OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
 """Kinds of which a server may have had a child that it no longer wants."""
 
@@ -53,7 +55,7 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     if quantizing is not None and quantizing.held:
         return _holding(observed, inputs, wanted, quantizing)
     target = Target(inputs.digest, image.image, False, wanted, quantizing)
-    manifests = [*_service_account(server), *_claim(observed)]
+    manifests = _around(observed)
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)
     if recorded is None:
         manifests.append(_record(observed, inputs, template))
@@ -70,7 +72,7 @@ def _prefetching(
     server = observed.server
     # What the engine refuses is said before anything is downloaded for it.
     check_engine(server, inputs)
-    manifests = [*_service_account(server), *_claim(observed), _service(server)]
+    manifests = [*_around(observed), _service(server)]
     running = records.running(observed)
     if running is not None:
         none = promotion.empties(observed, quantizing)
@@ -88,7 +90,7 @@ def _holding(
     assert deployment is not None  # noqa: S101 - or nothing would be held
     assert deployment.record is not None  # noqa: S101
     assert running is not None  # noqa: S101
-    manifests = [*_service_account(server), *_claim(observed), _service(server)]
+    manifests = [*_around(observed), _service(server)]
     manifests += _pods(observed, records.unpack(running.content))
     target = Target(deployment.record, inputs.image.image, False, wanted, quantizing)
     return Desired(target, tuple(manifests))
@@ -99,7 +101,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     children = observed.children.items()
     held = target.quantizing is not None and target.quantizing.held
     # While a revision is held there is no record of what the prefetch has found: its Job alone tells.
-    needless = [child for ref, child in children if ref[0] in PREFETCH_KINDS and ref not in wanted]
+    needless = [child for ref, child in children if ref[0] in NEEDLESS_AT_ONCE and ref not in wanted]
     old = [child for child in needless if not (held and _tells(child, observed, target))]
     if target.record:
         old += records.superfluous(observed, target.record)
@@ -142,6 +144,11 @@ def basis(observed: Observed) -> Hashable:
         prefetch.basis(observed),
         promotion.basis(observed),
     )
+
+
+def _around(observed: Observed) -> list[Manifest]:
+    """What pods find when they are made: their account, the policies for their network, the cache."""
+    return [*_service_account(observed.server), *network.policies(observed), *_claim(observed)]
 
 
 def _service_account(server: VLLMServer) -> list[Manifest]:
