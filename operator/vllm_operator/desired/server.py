@@ -8,7 +8,7 @@ from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import claims, devices, names, network, prefetch, promotion, records
+from vllm_operator.desired import claims, devices, images, names, network, prefetch, promotion, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -31,7 +31,7 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     """Everything that should be for a server, in the order in which it is to be applied.
 
     `cached` stands for what the prefetch has yet to find. Raises StalledError(InvalidForEngine) when the
-    engine cannot do what the spec asks for.
+    engine cannot do what the spec asks for, StalledError(ImageNotAllowed) for a new revision.
     """
     server = observed.server
     claims.check(observed.claim, "spec.cache.claimName")
@@ -49,6 +49,8 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
         quantization=quantizing.used if quantizing else None,
     )
     recorded = records.find(observed, inputs.digest)
+    if recorded is None:
+        images.check(image.image, defaults, pinned=pinned)
     # A server that an operator without prefetch has made is left as it is.
     if wanted is not None and wanted.cached is None and recorded is None:
         return _prefetching(observed, inputs, wanted, quantizing, defaults)
@@ -58,7 +60,7 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     manifests = _around(observed)
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)
     if recorded is None:
-        manifests.append(_record(observed, inputs, template))
+        manifests.append(_record(observed, inputs, template, defaults))
     none = promotion.empties(observed, quantizing)
     manifests += [_service(server), *_pods(observed, template, none=none)]
     stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
@@ -123,7 +125,7 @@ def _tells(child: Child, observed: Observed, target: Target) -> bool:
 def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, defaults: Defaults) -> bool:
     if inputs.pinned and inputs.image != defaults.images[server.spec.device]:
         return True
-    if recorded.renderer == records.renderer():
+    if recorded.renderer == records.renderer(defaults):
         return False
     try:
         template = pod_template(server, inputs, defaults)
@@ -209,14 +211,14 @@ def _disruption_budget(observed: Observed) -> list[Manifest]:
     ]
 
 
-def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
+def _record(observed: Observed, inputs: Inputs, template: Manifest, defaults: Defaults) -> Manifest:
     newest = observed.records[-1].revision if observed.records else 0
     manifest = render(
         "controllerrevision",
         metadata=metadata(observed.server, names.record(observed.server, inputs.digest)),
         revision=newest + 1,
         inputs=inputs.values,
-        renderer=records.renderer(),
+        renderer=records.renderer(defaults),
     )
     manifest["data"]["template"] = template
     return manifest
