@@ -164,6 +164,7 @@ FULL_QUANTIZATION: Body = {
         "backoffLimit": 2,
         "activeDeadlineSeconds": 86400,
         "ttlSecondsAfterFinished": 3600,
+        "isolated": True,
         "retry": 1,
         **{field: FULL["spec"][field] for field in _ALIKE},
     },

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.cluster import prefetching, support
+from tests.cluster import prefetching, quantizing, support
 from tests.harness.api import Api, Object
 from tests.harness.audit import Audit
 from tests.harness.operator import OperatorProcess
@@ -121,3 +121,25 @@ def test_a_policy_of_somebody_elses_is_never_taken_over(
     support.wait_stalled(api, namespace, "chat", "NotOwned", words=f"{POLICY} chat exists")
     assert policies(api, namespace)["chat"] == spec
     assert api.list("Deployment", namespace) == []
+
+
+def test_policies_of_a_quantization_last_as_long_as_its_jobs_work(
+    api: Api, namespace: str, operator: OperatorProcess, audit: Audit
+) -> None:
+    quantizing.make_claim(api, namespace)
+    created = support.put(api, quantizing.quantization(namespace, isolated=True))
+    quantizing.wait_ready(api, namespace)
+    support.wait_at_rest(audit, operator, namespace)
+    kinds = ("networkpolicies", "jobs")
+    writes = [each for each in audit.writes(operator.user, namespace) if each.resource in kinds]
+    made_of = [each.resource for each in writes if each.code == 201]
+    assert made_of == ["networkpolicies", "jobs", "networkpolicies", "jobs"], support.shown(writes)
+    api.wait_gone(POLICY, namespace, "llama-fp8q-calibration")
+
+    def is_last(obj: Object) -> bool:
+        return (obj["metadata"]["name"], obj["change"]) == ("llama-fp8q-calibration", "DELETED")
+
+    states = support.history(api, POLICY, namespace, created, is_last)
+    made = {each["metadata"]["name"]: each["spec"]["policyTypes"] for each in states}
+    assert made == {"llama-fp8q-prefetch": ["Ingress"], "llama-fp8q-calibration": ["Ingress", "Egress"]}
+    assert policies(api, namespace) == {}

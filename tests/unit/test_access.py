@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import quantized
 from tests.unit.things import (
     DEFAULT,
     RECORD,
@@ -20,6 +21,7 @@ from tests.unit.things import (
 from vllm_operator.api.observed import Cached, Observed, Prefetch
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.seen import Child
+from vllm_operator.desired import calibration
 from vllm_operator.desired.server import desired, superfluous
 from vllm_operator.status.server import readiness
 from vllm_operator.status.view import View
@@ -190,3 +192,35 @@ def test_policies_go_with_the_field_at_once(seen: Child | None) -> None:
     found = superfluous(observed(server(), *known), (), target())
     assert found == (ours,)
     assert superfluous(observed(server(POLICY), *known), [("NetworkPolicy", "chat")], target()) == ()
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_quantization_that_is_isolated(*, existing: bool) -> None:
+    """Nobody reaches its Jobs, and what calibrates reaches nobody."""
+    spec = {"isolated": True, **({"dataset": None, "existing": {"path": "/data/inc/m"}} if existing else {})}
+    stages = [quantized.observed(spec)]
+    if not existing:
+        stages.append(quantized.observed(spec, quantized.measuring(spec)[0]))
+    found = {}
+    for stage in stages:
+        made = calibration.desired(stage, DEFAULT).manifests
+        (policy,), (each,) = ([m for m in made if m["kind"] == kind] for kind in ("NetworkPolicy", "Job"))
+        assert made.index(policy) < made.index(each)
+        labels = each["spec"]["template"]["metadata"]["labels"]
+        assert policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        assert policy["spec"].keys() == {"podSelector", "policyTypes"}, "nobody is let in or out"
+        found[policy["metadata"]["name"]] = policy["spec"]["policyTypes"]
+    prefetch = {} if existing else {"llama-fp8q-prefetch": OPEN}
+    assert found == {**prefetch, "llama-fp8q-calibration": CLOSED}
+
+
+def test_the_policy_of_a_quantization_goes_with_its_job_or_its_field() -> None:
+    ours = child("NetworkPolicy", "llama-fp8q-prefetch")
+    seen = quantized.observed({"isolated": True}, ours)
+    refs = [("NetworkPolicy", "llama-fp8q-prefetch")]
+    aim = quantized.aim(seen)
+    assert calibration.superfluous(seen, refs, aim, quantized.NOW) == ()
+    assert calibration.superfluous(seen, (), aim, quantized.NOW) == (ours,)
+    plain = [quantized.aim(quantized.observed(spec)).job for spec in ({}, {"isolated": True})]
+    assert plain[0] == plain[1], "it decides neither Job"
+    assert quantized.measuring({})[1] == quantized.measuring({"isolated": True})[1]

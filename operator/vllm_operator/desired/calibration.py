@@ -21,7 +21,7 @@ from vllm_operator.api.quantized import (
     User,
 )
 from vllm_operator.api.seen import Child, JobFacts, Manifest, PodFacts
-from vllm_operator.desired import claims, devices, images, jobs, names, profile, recipe, records
+from vllm_operator.desired import claims, devices, images, jobs, names, network, profile, recipe, records
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.manifests import Desired
 from vllm_operator.desired.metadata import metadata
@@ -75,6 +75,7 @@ def desired(
         else:
             work = recipe.calibration(observed, target.staged, target.fingerprint, defaults)
         image = Image(target.image, target.engine)
+        manifests += network.of_job(quantization, work.component)
         manifests.append(jobs.program(quantization, work.program, work.component))
         manifests.append(jobs.job(quantization, target.job, image, work, defaults))
     return Desired(target, tuple(manifests))
@@ -186,7 +187,7 @@ def superfluous(
     # Each record holds what the one before held.
     old: list[Child] = [*observed.records[:-1]]
     for ref, child in observed.children.items():
-        unneeded = child.kind in ("ConfigMap", "Job", "ServiceAccount") and ref not in wanted
+        unneeded = child.kind in ("ConfigMap", "Job", "NetworkPolicy", "ServiceAccount") and ref not in wanted
         if (unneeded and not _kept(observed, child, target, now)) or _to_be_made_anew(observed, child):
             old.append(child)
     return tuple(child for child in old if not child.deleting and child.owner == observed.quantization.uid)

@@ -45,6 +45,11 @@ def selector(name: str) -> dict[str, str]:
     return {SERVER: name, COMPONENT: OF_SERVERS}
 
 
+def selector_of(resource: Ours, component: str) -> dict[str, str]:
+    """Labels that find a resource's pods of a component."""
+    return {label(resource.kind): resource.name, COMPONENT: component}
+
+
 def label(kind: str) -> str:
     """Label of children that names the resource of a kind that they belong to."""
     return QUANTIZATION if kind == FP8Quantization.kind else SERVER
@@ -81,9 +86,9 @@ def disruption_budget(name: str) -> str:
     return name
 
 
-def network_policy(name: str, component: str = OF_SERVERS) -> str:
-    """Name of the NetworkPolicy of the pods of a server's component."""
-    return name if component == OF_SERVERS else f"{name}-{component}"
+def network_policy(resource: Ours, component: str) -> str:
+    """Name of the NetworkPolicy of a resource's pods of a component."""
+    return _prefix(resource) if component == OF_SERVERS else f"{_prefix(resource)}-{component}"
 
 
 def claim(resource: Ours) -> str:

@@ -150,7 +150,7 @@ def basis(observed: Observed) -> Hashable:
 
 def _around(observed: Observed) -> list[Manifest]:
     """What pods find when they are made: their account, the policies for their network, the cache."""
-    return [*_service_account(observed.server), *network.policies(observed), *_claim(observed)]
+    return [*_service_account(observed.server), *network.of_server(observed), *_claim(observed)]
 
 
 def _service_account(server: VLLMServer) -> list[Manifest]:
