@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vllm_operator import __version__
+from vllm_operator.desired import images
 from vllm_operator.desired.defaults import Defaults, Image
 
 DEFAULT_IMAGES = {
@@ -55,15 +56,16 @@ class Settings:
 
         Raises InvalidSettingError, which names the variable.
         """
+        allowed = _allowed(environment)
         nodes = {key: _labels(environment, f"VLLM_OPERATOR_GAUDI_{key}NODES") for key in ("", "G2_", "G3_")}
         return cls(
-            namespaces=tuple(
-                filter(None, map(str.strip, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(",")))
-            ),
+            namespaces=_words(environment, "VLLM_OPERATOR_NAMESPACES"),
             defaults=Defaults(
                 microservice_image=environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE", OWN_IMAGE),
-                images={device: _image(environment, device) for device in DEFAULT_IMAGES},
+                images={device: _image(environment, device, allowed) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
+                allowed_images=allowed,
+                platform_assigns_ids=_truth(environment, "VLLM_OPERATOR_PLATFORM_ASSIGNS_IDS", default=False),
                 generations={g: nodes[f"{g.upper()}_"] for g in ("g2", "g3") if nodes[f"{g.upper()}_"]},
             ),
             health_address=environment.get("VLLM_OPERATOR_HEALTH_ADDRESS", "0.0.0.0"),  # noqa: S104
@@ -77,7 +79,21 @@ class Settings:
         )
 
 
-def _image(environment: Mapping[str, str], device: str) -> Image:
+def _words(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """What stands between commas."""
+    return tuple(filter(None, map(str.strip, environment.get(name, "").split(","))))
+
+
+def _allowed(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The prefixes of images that are allowed; without any, all are."""
+    name = "VLLM_OPERATOR_ALLOWED_IMAGES"
+    try:
+        return tuple(images.prefix(word) for word in _words(environment, name))
+    except ValueError as error:
+        raise InvalidSettingError(f"{name}: {error}") from error
+
+
+def _image(environment: Mapping[str, str], device: str, allowed: tuple[str, ...]) -> Image:
     """The default image of a device, and its engine."""
     default, prefix = DEFAULT_IMAGES[device], f"VLLM_OPERATOR_{device.upper()}"
     image = environment.get(f"{prefix}_IMAGE", default.image)
@@ -95,12 +111,17 @@ def _image(environment: Mapping[str, str], device: str) -> Image:
         image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
     ):
         raise InvalidSettingError(f"{prefix}_IMAGE: {image} moves; give a fixed tag or a digest")
+    if not images.is_allowed(image, allowed):
+        raise InvalidSettingError(
+            f"{prefix}_IMAGE: {image} is not below what VLLM_OPERATOR_ALLOWED_IMAGES allows "
+            f"({', '.join(allowed)}); set the one or the other"
+        )
     return Image(image, engine)
 
 
 def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:
     """Labels of nodes, as `kubectl --selector` takes them: `key=value,key=value`."""
-    words = [word.strip() for word in environment.get(name, "").split(",") if word.strip()]
+    words = _words(environment, name)
     for word in words:
         if not _LABEL.fullmatch(word):
             raise InvalidSettingError(f"{name}: {word!r} is not a label such as gaudi=true")

@@ -1,7 +1,7 @@
 """What `render` shows: children as they would be, with stand-ins for what only Jobs in a cluster find out."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -73,7 +73,8 @@ class Preview:
         key = (quantization.namespace, quantization.name)
         self._ready[key] = (quantization, status.state(View(observed, ready)))
         prefetch = first.manifests if first.target.staged is None else ()
-        return [*_filling(prefetch), *then.manifests]
+        # Each of its Jobs has a policy of its own; a server's policies are there before and after.
+        return [*_filling(prefetch, {"NetworkPolicy"}), *then.manifests]
 
 
 def without_programs(shown: Any) -> Any:
@@ -104,8 +105,8 @@ def _guessed(found: Quantizing, server: VLLMServer, quantization: FP8Quantizatio
     return found.reason == Reason.MODEL_MISMATCH and server.spec.model.name == quantization.spec.model.name
 
 
-def _filling(manifests: Iterable[Manifest]) -> list[Manifest]:
-    return [manifest for manifest in manifests if manifest["kind"] in PREFETCH_KINDS]
+def _filling(manifests: Iterable[Manifest], more: Collection[str] = ()) -> list[Manifest]:
+    return [manifest for manifest in manifests if manifest["kind"] in {*PREFETCH_KINDS, *more}]
 
 
 def _staged(spec: FP8QuantizationSpec, commit: str) -> Staged:

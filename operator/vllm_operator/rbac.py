@@ -27,6 +27,7 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("apps", "deployments", (*_CHILD, "delete")),
     ("batch", "jobs", (*_CHILD, "delete")),
     ("events.k8s.io", "events", ("create",)),
+    ("networking.k8s.io", "networkpolicies", (*_CHILD, "delete")),
     ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),
     (GROUP, "fp8quantizations", ("list", "watch")),
     (GROUP, "fp8quantizations/status", ("patch",)),

@@ -126,6 +126,13 @@ BASE: Spec = {
     "prefetch": False,
     "replicas": 1,
     "service": {"type": "NodePort", "port": 8010, "annotations": {"note": "b"}},
+    "apiKeySecretRef": {"name": "key", "key": "callers"},
+    "networkPolicy": {
+        "from": [
+            {"podSelector": _selector("a"), "namespaceSelector": _selector("b")},
+            {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+        ]
+    },
     "warmup": {"timeoutSeconds": 3000},
     "rollout": {"drainSeconds": 50, "progressDeadlineSeconds": 90000, "refresh": "1"},
     "paused": False,

@@ -1,7 +1,9 @@
 """Rows of the leaf table for our own fields: the model, the engine, the environment, the cache."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from tests.campaign import placement
 from tests.campaign.base import ACCOUNTS, GIVEN
 from tests.campaign.table import GONE, Row, plain, row
 from tests.cases.table import REMOVED
@@ -30,7 +32,12 @@ def model() -> Iterator[Row]:
     template = {"args.--chat-template": GONE, volume: GONE, mount: GONE}
     yield row({"model.chatTemplate": REMOVED}, template)
     yield from plain("model.trustRemoteCode", False, "args.--trust-remote-code", GONE)
-    offline = {"env.HF_HUB_OFFLINE": GONE, "env.TRANSFORMERS_OFFLINE": GONE}
+    # Pods that may ask a hub are let out.
+    offline = {
+        "env.HF_HUB_OFFLINE": GONE,
+        "env.TRANSFORMERS_OFFLINE": GONE,
+        "policy.spec.policyTypes.1": GONE,
+    }
     for value in (False, REMOVED):
         yield row({"model.offline": value}, offline)
     hub = "https://other.example"
@@ -164,10 +171,38 @@ def prefetch() -> Iterator[Row]:
     """`prefetch`: once it has run, pods serve what it has found, and have neither token nor hub."""
     # Of the base, which is offline, pods have HF_HUB_OFFLINE already, and keep it.
     seen = {"args.--revision": COMMIT, "env.HF_TOKEN": GONE, "env.HF_ENDPOINT": GONE}
+    policy = {
+        "prefetchPolicy.owner": "VLLMServer chat",
+        "prefetchPolicy.spec.policyTypes.0": "Ingress",
+        "prefetchPolicy.spec.podSelector.matchLabels": {
+            "vllm-operator.dev/server": "chat",
+            "app.kubernetes.io/component": "prefetch",
+        },
+    }
     for value in (True, REMOVED):
-        yield row({"prefetch": value, "model.offline": False}, seen)
+        yield row({"prefetch": value, "model.offline": False}, seen | policy)
         # Offline there is nothing to fetch: the pods are the same but for their record's name.
         yield row({"prefetch": value}, rolls=True)
+
+
+def access() -> Iterator[Row]:
+    """`apiKeySecretRef` and `networkPolicy`: who may call the server."""
+    key = "env.VLLM_API_KEY.valueFrom.secretKeyRef"
+    yield row({"apiKeySecretRef.name": "other"}, {f"{key}.name": "other"})
+    yield from plain("apiKeySecretRef.key", "k", f"{key}.key", "k", "VLLM_API_KEY")
+    yield row({"apiKeySecretRef": REMOVED}, {"env.VLLM_API_KEY": GONE})
+    here, there = "networkPolicy.from", "policy.spec.ingress.0.from"
+    for part in ("podSelector", "namespaceSelector"):
+        for each in placement.selector(f"{here}.0.{part}"):
+            seen = {place.replace(f"pod.{here}", there): value for place, value in each.seen.items()}
+            yield replace(each, seen=seen)
+        yield row({f"{here}.0.{part}": REMOVED}, {f"{there}.0.{part}": GONE})
+    for path, value in (("cidr", "10.0.0.0/9"), ("except.0", "10.2.0.0/16")):
+        yield row({f"{here}.1.ipBlock.{path}": value}, {f"{there}.1.ipBlock.{path}": value})
+    yield row({f"{here}.1.ipBlock.except": REMOVED}, {f"{there}.1.ipBlock.except": GONE})
+    wrong = ("ChildRejected", "NetworkPolicy chat was refused by the API server")
+    yield row({f"{here}.1.ipBlock.cidr": "10.0.0.0"}, stalled=wrong)
+    yield row({"networkPolicy": REMOVED}, {"policy": GONE})
 
 
 def pods() -> Iterator[Row]:
@@ -243,5 +278,5 @@ def whole() -> Iterator[Row]:
 
 def rows() -> list[Row]:
     """Every row of our own fields."""
-    parts = (model, engine, engine_args, words, cpu, cache, prefetch, pods, whole)
+    parts = (model, engine, engine_args, words, cpu, cache, prefetch, access, pods, whole)
     return [each for part in parts for each in part()]

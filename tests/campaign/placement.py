@@ -13,7 +13,7 @@ PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 def expressions(path: str) -> Iterator[Row]:
     """A list of requirements, each a key, an operator and values."""
     yield copied(f"{path}.0.key", "shift")
-    yield copied(f"{path}.0.operator", "In" if "labelSelector" in path else "NotIn")
+    yield copied(f"{path}.0.operator", "NotIn" if "nodeAffinity" in path else "In")
     yield copied(f"{path}.0.values.0", "other")
     exists = {f"{path}.0.operator": "Exists", f"{path}.0.values": REMOVED}
     yield row(

@@ -51,6 +51,7 @@ PLAIN: Spec = {
     "backoffLimit": 3,
     "activeDeadlineSeconds": 86400,
     "ttlSecondsAfterFinished": 3600,
+    "isolated": True,
     "retry": 1,
     **{field: BASE[field] for field in _ALIKE},
 }
@@ -220,6 +221,8 @@ def jobs() -> Iterator[Row]:
     yield from shown("activeDeadlineSeconds", 60, f"{spec}.activeDeadlineSeconds")
     yield row({"ttlSecondsAfterFinished": 60}, {"expiry": "2026-01-02T04:01:00Z"})
     yield row({"ttlSecondsAfterFinished": REMOVED}, {"expiry": GONE})
+    for no in (False, REMOVED):
+        yield row({"isolated": no}, both({"policy": GONE}))
     retry = "job.annotations.vllm-operator.dev/retry"
     yield row({"retry": 2}, both({retry: "2"}))
     yield row({"retry": REMOVED}, both({retry: "0"}))

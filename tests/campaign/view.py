@@ -22,6 +22,8 @@ CHILDREN = {
     "llm": ("Deployment", f"{NAME}-llm"),
     "llm-service": ("Service", f"{NAME}-llm"),
     "llm-budget": ("PodDisruptionBudget", f"{NAME}-llm"),
+    "policy": ("NetworkPolicy", NAME),
+    "prefetchPolicy": ("NetworkPolicy", f"{NAME}-prefetch"),
 }
 _ALLOTTED = {
     "Deployment": {"template"},

@@ -25,7 +25,12 @@ def _node(path: str, schema: Schema, value: Any) -> Iterator[Case]:
     elif schema["type"] == "array":
         # The first key of a list-map; any other field of an item may repeat.
         key, *_ = schema.get("x-kubernetes-list-map-keys", ("",))
-        yield from lists(path, lambda n: value[0] | {key: f"k{n}"} if key else value[0], schema["maxItems"])
+        yield from lists(
+            path,
+            lambda n: value[0] | {key: f"k{n}"} if key else value[0],
+            schema["maxItems"],
+            empty="minItems" not in schema,
+        )
         yield from _node(f"{path}.0", schema["items"], value[0])
     elif schema["type"] == "integer":
         yield from bounds(path, schema["minimum"], schema["maximum"])

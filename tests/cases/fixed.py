@@ -80,6 +80,9 @@ def updates() -> Iterator[Case]:
     yield _refused("tasks for a dataset", "tasks", WITH_TASKS, {})
     yield _refused("tasks instead of a dataset", "tasks", {}, WITH_TASKS)
     yield from _same()
+    switched = {"on": (False, True), "off": (True, False), "removed": (True, REMOVED), "set": (REMOVED, True)}
+    for how, (off, on) in switched.items():
+        yield _taken(f"isolated {how}", {"spec.isolated": off}, {"spec.isolated": on})
     for field in ("retry", "ttlSecondsAfterFinished"):
         path = f"spec.{field}"
         numbers = {"grows": (1, 2), "shrinks": (2, 1), "removed": (1, REMOVED), "set": (REMOVED, 1)}

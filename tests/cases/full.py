@@ -73,6 +73,17 @@ FULL: Body = {
         "prefetch": False,
         "replicas": 1,
         "service": {"type": "ClusterIP", "port": 8008, "annotations": {"note": "b"}},
+        "apiKeySecretRef": {"name": "key", "key": "VLLM_API_KEY"},
+        # Too much for one peer, as the API server says of the policy; the schema takes it.
+        "networkPolicy": {
+            "from": [
+                {
+                    "podSelector": SELECTOR,
+                    "namespaceSelector": SELECTOR,
+                    "ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]},
+                }
+            ]
+        },
         "warmup": {"timeoutSeconds": 7200},
         "microservice": {
             "enabled": True,
@@ -162,6 +173,7 @@ FULL_QUANTIZATION: Body = {
         "backoffLimit": 2,
         "activeDeadlineSeconds": 86400,
         "ttlSecondsAfterFinished": 3600,
+        "isolated": True,
         "retry": 1,
         **{field: FULL["spec"][field] for field in _ALIKE},
     },

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.cases.builders import maps, optional, things, words
+from tests.cases.builders import maps, optional, required, things, words
 from tests.cases.embedded import embedded
 from tests.cases.rules import (
     CONTROLS,
@@ -13,6 +13,7 @@ from tests.cases.rules import (
     RESERVED_ANNOTATION,
     RESERVED_LABEL,
     TOGETHER,
+    data_keys,
     object_names,
 )
 from tests.cases.table import REMOVED, Case, Change, accept, refuse
@@ -145,6 +146,17 @@ def spreads() -> Iterator[Case]:
     yield refuse("a spread repeats", repeated, path, covers=[(path, "x-kubernetes-list-type")])
     yield accept("spreads differ", {path: [one, one | {"whenUnsatisfiable": "DoNotSchedule"}]})
     yield from embedded("topologySpreadConstraints")
+
+
+def access() -> Iterator[Case]:
+    """Who may call: of servers alone."""
+    key = "spec.apiKeySecretRef"
+    yield from things(key)
+    yield from optional(key, f"{key}.key")
+    yield from required(f"{key}.name")
+    yield from object_names(f"{key}.name")
+    yield from data_keys(f"{key}.key")
+    yield from embedded("networkPolicy")
 
 
 def placement() -> Iterator[Case]:

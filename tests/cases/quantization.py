@@ -173,6 +173,8 @@ def numbers() -> Iterator[Case]:
         yield from bounds(f"spec.{field}", least, most)
         yield from optional(f"spec.{field}")
     yield from quantities("spec.shmSize", zero=True)
+    yield from truths("spec.isolated")
+    yield from optional("spec.isolated")
 
 
 def parts() -> Iterator[Case]:

@@ -124,3 +124,15 @@ SPREADS = st.lists(
     max_size=2,
     unique_by=lambda spread: (spread["topologyKey"], spread["whenUnsatisfiable"]),
 )
+
+_BLOCKS = _objects(
+    {"cidr": st.sampled_from(["10.0.0.0/8", "0.0.0.0/0"])},
+    {"except": st.lists(st.sampled_from(["10.1.0.0/16", "10.2.3.4/32"]), max_size=2, unique=True)},
+)
+PEERS = st.lists(
+    _objects({"podSelector": _SELECTORS}, {"namespaceSelector": _SELECTORS})
+    | _objects({"namespaceSelector": _SELECTORS}, {})
+    | _objects({"ipBlock": _BLOCKS}, {}),
+    min_size=1,
+    max_size=2,
+)

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 
 from tests.cases.full import Body
-from tests.cases.random_parts import AFFINITY, KEYS, QUANTITIES, SPREADS, TEXTS, TOLERATIONS, VALUES, Drawn
+from tests.cases.random_parts import (
+    AFFINITY,
+    KEYS,
+    PEERS,
+    QUANTITIES,
+    SPREADS,
+    TEXTS,
+    TOLERATIONS,
+    VALUES,
+    Drawn,
+)
 from tests.cases.schemas import SPECS, Schema
 from vllm_operator.api.resource import NAME_PATTERN
 
@@ -46,6 +56,7 @@ WORDS = {
 _STORABLE = st.characters(codec="utf-8")
 _TIDY: dict[str, Drawn] = {
     "spec.affinity": AFFINITY,
+    "spec.networkPolicy.from": PEERS,
     "spec.tolerations": TOLERATIONS,
     "spec.topologySpreadConstraints": SPREADS,
     "spec.nodeSelector": st.dictionaries(KEYS, VALUES, max_size=2),

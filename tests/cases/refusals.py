@@ -35,7 +35,16 @@ from tests.cases.model import (
     offline,
     served_names,
 )
-from tests.cases.placement import annotations, apart, labels, placement, proxy, service_annotations, spreads
+from tests.cases.placement import (
+    access,
+    annotations,
+    apart,
+    labels,
+    placement,
+    proxy,
+    service_annotations,
+    spreads,
+)
 from tests.cases.rules import (
     CONTROLS,
     DEADLINE,
@@ -239,7 +248,7 @@ REFUSALS = table(
     names(), model(), served_names(), device(), engine(), engine_args(), extra_args(), extra_env(), cpu(),
     cache(), resources(), small(), rollout(), hub(), offline(), chat_template(), labels(), annotations(),
     service_annotations(), placement(), spreads(), apart(), proxy(), shape(), transitions(), devices(),
-    gaudi(), warmup(), fp8(), microservice(),
+    gaudi(), warmup(), fp8(), microservice(), access(),
     of_quantizations(
         # With artefacts, no code of the model's is run, and so none need be trusted.
         names(), beside(WITH_EXISTING, model()), engine(), extra_env(), resources(), hub(), labels(),

@@ -15,7 +15,7 @@ RECORD_LABEL = "vllm-operator.dev/record"
 MANAGER = "vllm-operator"
 CHILD_KINDS = (
     *("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "PodDisruptionBudget"),
-    *("Deployment", "ConfigMap", "Job"),
+    *("Deployment", "ConfigMap", "Job", "NetworkPolicy"),
 )
 IMAGE = "registry.example/vllm:a"
 ENGINE = {"family": "vllm", "version": "0.32"}

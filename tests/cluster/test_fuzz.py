@@ -12,27 +12,17 @@ from tests.cases.random_servers import servers
 from tests.cases.schemas import SPECS
 from tests.cases.table import QUANTIZATION, SERVER
 from tests.cluster import quantizing, support
+from tests.cluster.rendered import DEFAULT, pod, stages
 from tests.harness.api import Api, ApiError, Object
 from tests.harness.operator import OperatorProcess
-from vllm_operator.api.kinds import CLASSES, Ours
+from vllm_operator.api.kinds import CLASSES
 from vllm_operator.api.meta import InvalidObjectError
-from vllm_operator.api.observed import Cached, Observed
-from vllm_operator.api.quantized import ObservedQuantization, QuantizationRecord, Staged
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Manifest
-from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import calibration
 from vllm_operator.desired.canonical import IMMUTABLE, digest, owned
-from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.names import FIELD_MANAGER
-from vllm_operator.desired.server import desired
 from vllm_operator.status.conditions import MAX_MESSAGE
 
-DEFAULT = Defaults(
-    {"cpu": Image(support.IMAGE, "vllm 0.32"), "gaudi": Image(support.IMAGE, "vllm-gaudi 0.26")}
-)
-CACHED = Cached("0" * 40, "/data/hub")
-STAGED = Staged(CACHED.commit, CACHED.hub, "/data/datasets/a.pkl", "0" * 64)
 REFUSED: tuple[Object, ...] = (
     {"resources": {"limits": {"cpu": 1}, "requests": {"cpu": 2}}},
     {"resources": {"limits": {"nonsense": 1}}},
@@ -97,7 +87,7 @@ class Fuzz:
         With `at_once`, only about those that a new object gets.
         """
         try:
-            first, *later = stages(CLASSES[stored["kind"]].parse(stored))
+            first, *later = stages(CLASSES[stored["kind"]].parse(stored), DEFAULT)
         except StalledError:
             return None
         manifests = first if at_once else [*first, *(m for manifests in later for m in manifests)]
@@ -125,33 +115,6 @@ class Fuzz:
             return error
 
 
-def stages(resource: Ours) -> list[list[Manifest]]:
-    """The children of a new object, and those that come when its cache is filled."""
-    if isinstance(resource, VLLMServer):
-        server = Observed(server=resource, children={}, claim=None, pods=())
-        return [list(desired(server, DEFAULT, cached).manifests) for cached in (None, CACHED)]
-    record = QuantizationRecord(
-        kind="ControllerRevision",
-        name="record",
-        uid="1",
-        resource_version=1,
-        owner=resource.uid,
-        resource=(resource.kind, resource.name),
-        deleting=False,
-        digest=b"",
-        revision=1,
-        image=support.IMAGE,
-        engine="vllm-gaudi 0.26",
-        staged=STAGED,
-        result=None,
-    )
-    seen = [
-        ObservedQuantization(quantization=resource, children=children, claim=None, pods=())
-        for children in ({}, {(record.kind, record.name): record})
-    ]
-    return [list(calibration.desired(each, DEFAULT).manifests) for each in seen]
-
-
 def problems_of(body: Object) -> tuple[str, ...]:
     """What the models find wrong."""
     try:
@@ -159,18 +122,6 @@ def problems_of(body: Object) -> tuple[str, ...]:
     except InvalidObjectError as error:
         return error.problems
     return ()
-
-
-def pod(controller: Manifest) -> Object:
-    """A pod as the controller of a Deployment or Job makes it, but of an account that is there already."""
-    template = controller["spec"]["template"]
-    metadata = {"generateName": "fuzz-", "namespace": controller["metadata"]["namespace"]}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": template["metadata"] | metadata,
-        "spec": template["spec"] | {"serviceAccountName": "default"},
-    }
 
 
 def kind_of(error: ApiError) -> str:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import pytest
 
 from tests.cluster import quantizing, support
-from tests.harness.api import Api
+from tests.harness.api import Api, Object
 from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess, shipped_rbac
 
@@ -62,8 +62,10 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         operator.start(wait=False)  # without some rights it is never ready
         # While one is filled, served and edited, another one warms up, and its log is read in time.
         support.put(api, support.server(namespace, "warms", life="never-ready"))
-        llm = {"enabled": True, "image": support.IMAGE}
-        support.put(api, support.server(namespace, replicas=2, prefetch=True, microservice=llm))
+        peers: Object = {"from": [{"podSelector": {}}]}
+        llm: Object = {"enabled": True, "image": support.IMAGE}
+        chat = support.server(namespace, replicas=2, prefetch=True, networkPolicy=peers, microservice=llm)
+        support.put(api, chat)
         support.wait_serving(api, namespace)
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
@@ -80,9 +82,10 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         support.put(api, support.server(namespace, engineArgs={"seed": 1}))
         support.wait_serving(api, namespace)
         api.wait_for(lambda: first not in support.records(api, namespace), message="the old record is pruned")
-        # The budget has gone with the second replica. A given account takes the place of the own one, and
-        # of what its pod misses only Events tell.
-        api.wait_gone("PodDisruptionBudget", namespace, "chat")
+        # The budget has gone with the second replica, the policies and the microservice with their fields. A
+        # given account takes the place of the own one, and of what its pod misses only Events tell.
+        for kind in ("PodDisruptionBudget", "NetworkPolicy"):
+            api.wait_gone(kind, namespace, "chat")
         for kind in ("Deployment", "Service"):
             api.wait_gone(kind, namespace, "chat-llm")
         _give_account(api, namespace)

@@ -65,6 +65,19 @@ def test_secret_not_found_without_the_key(
     serves_on(api, namespace, waits)
 
 
+def test_secret_not_found_of_the_key_for_callers(
+    cluster: Cluster, api: Api, namespace: str, shared: OperatorProcess
+) -> None:
+    made = support.server(namespace, life="no-secret", model=MODEL, apiKeySecretRef={"name": "callers"})
+    support.put(api, made)
+    words = 'secret "callers" not found. Make what spec.apiKeySecretRef names'
+    message = support.wait_reconciling(api, namespace, "chat", "SecretNotFound", words=words)
+    waits = pod(api, namespace)
+    assert follow(cluster, message, "create secret") == "secret/callers created\n"
+    assert set(support.child(api, namespace, "Secret", "callers")["data"]) == {"VLLM_API_KEY"}
+    serves_on(api, namespace, waits)
+
+
 def test_container_not_created(cluster: Cluster, api: Api, namespace: str, shared: OperatorProcess) -> None:
     made = support.server(namespace, life="no-config")
     source = {"configMapKeyRef": {"name": "settings", "key": "level"}}

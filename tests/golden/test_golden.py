@@ -9,12 +9,14 @@ import yaml
 from click.testing import CliRunner
 
 from vllm_operator.__main__ import main
+from vllm_operator.config import Settings
 from vllm_operator.desired.records import renderer
 from vllm_operator.generate import dump
 
 HERE = Path(__file__).parent
 PROGRAM = HERE.parents[1] / "operator" / "vllm_operator" / "podscripts"
 SAMPLES = HERE.parents[1] / "manifests" / "samples"
+DEFAULTS = Settings.read({}).defaults
 CASES = sorted(path.parent.name for path in HERE.glob("*/CR.yaml"))
 
 
@@ -28,7 +30,7 @@ def render(file: Path) -> str:
             child["data"] = {name: f"(podscripts/{name})" for name in sorted(child["data"])}
         if "template" in child.get("data", {}):
             # Which code has rendered it changes with every edit of that, whatever it renders.
-            assert child["data"]["renderer"] == renderer()
+            assert child["data"]["renderer"] == renderer(DEFAULTS)
             child["data"]["renderer"] = "(renderer)"
         for container in first_containers(child):
             # That it comes out as it is, tests/unit/test_fp8_pods.py says.

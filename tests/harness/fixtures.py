@@ -13,7 +13,7 @@ from tests.harness.controlplane import ControlPlane
 from tests.harness.crds import apply_crds
 from tests.harness.operator import OperatorProcess
 
-RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
 
 
 class ForeignCluster:

@@ -302,6 +302,18 @@ def test_what_is_wrong_is_told_with_its_path(tmp_path: Path, what: str, by: str,
     assert f"a.yaml: {says}" in result.stderr
 
 
+def test_an_image_that_is_not_allowed_is_a_problem(tmp_path: Path) -> None:
+    own = "image: quay.io/own:v1, engine: {family: vllm, version: '0.32'}, device: cpu"
+    file = written(tmp_path, GOOD.replace("NAME", "a").replace("device: cpu", own))
+    assert cli("render", file).exit_code == 0
+    result = cli("render", file, VLLM_OPERATOR_ALLOWED_IMAGES="docker.io/vllm/, vault.habana.ai")
+    assert result.exit_code == 1
+    assert "spec.image: quay.io/own:v1 is not allowed" in result.stderr
+    assert "docker.io/vllm, vault.habana.ai" in result.stderr
+    result = cli("render", file, VLLM_OPERATOR_ALLOWED_IMAGES="quay.io")
+    assert "VLLM_OPERATOR_CPU_IMAGE: docker.io/vllm" in result.stderr
+
+
 def test_every_problem_is_told(tmp_path: Path) -> None:
     text = GOOD.replace("NAME", "A").replace("cpu", "gpu").replace("size", "sise")
     told = cli("render", written(tmp_path, text)).stderr

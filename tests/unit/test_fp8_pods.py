@@ -104,13 +104,13 @@ def test_the_program_comes_out_as_it_is() -> None:
 def test_a_program_of_any_text_comes_out_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "verify.py"
     program.write_text("print('$(HOME) $$ {{ 7 }}')\n# \u2028\n")
-    before = records.renderer.__wrapped__()
+    before = records._package.__wrapped__()
     monkeypatch.setattr(records, "verifier", lambda: program)
     monkeypatch.setattr(fp8, "_program", fp8._program.__wrapped__)
     (verify,) = template(REF)["spec"]["initContainers"]
     assert expanded(verify["command"][2]) == program.read_text()
     # It stands in the template: another one is something to take (status.refreshAvailable).
-    assert records.renderer.__wrapped__() != before
+    assert records._package.__wrapped__() != before
 
 
 @given(st.text(alphabet="$()aA\n'\"\\", max_size=20))

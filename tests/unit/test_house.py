@@ -145,7 +145,10 @@ def schemas(part: str) -> list[tuple[str, Json]]:
     return found
 
 
-EMBEDDED = ("spec.affinity", "spec.tolerations", "spec.topologySpreadConstraints")
+EMBEDDED = (
+    *("spec.affinity", "spec.tolerations", "spec.topologySpreadConstraints"),
+    "spec.networkPolicy.from",
+)
 """Fields with the structure of Kubernetes' own types, which has no prose here."""
 
 

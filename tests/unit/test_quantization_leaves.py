@@ -67,6 +67,9 @@ def view(spec: dict[str, Any]) -> View:
     for manifest in (*first, *staged.manifests):
         if manifest["kind"] == "Job":
             found |= _job(manifest, fingerprint)
+        elif manifest["kind"] == "NetworkPolicy":
+            component = manifest["metadata"]["labels"][names.COMPONENT]
+            found |= flat(f"{component}.policy", manifest["spec"])
         elif manifest["kind"] == "ServiceAccount":
             found["account.name"] = manifest["metadata"]["name"]
     end = _expiry(of, data, fingerprint)

@@ -53,6 +53,13 @@ NOT_IN_PODS = {
     # What comes of them decides.
     "spec.fp8.quantizationRef.name",
     "spec.fp8.whilePending",
+    # Policies are of the network around pods.
+    *(f"spec.networkPolicy.from[].ipBlock.{leaf}" for leaf in ("cidr", "except[]")),
+    *(
+        f"spec.networkPolicy.from[].{selector}.{leaf}"
+        for selector in ("podSelector", "namespaceSelector")
+        for leaf in ("matchLabels.a", *(f"matchExpressions[].{x}" for x in ("key", "operator", "values[]")))
+    ),
 }
 """Fields that decide no pod, told here once more."""
 

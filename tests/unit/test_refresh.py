@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.things import DEFAULT_IMAGE, defaults, kinds, observed, record_of, server
+from tests.unit.things import DEFAULT, DEFAULT_IMAGE, defaults, kinds, observed, record_of, server
 from vllm_operator.api.observed import RecordFacts, Target
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.desired.defaults import Image
@@ -120,12 +120,12 @@ def test_another_operator_that_would_make_another_template_has() -> None:
 
 
 def test_what_this_very_operator_has_rendered_is_not_rendered_again() -> None:
-    assert not available(renderer=renderer(), content=pack(OLD_TEMPLATE))
+    assert not available(renderer=renderer(DEFAULT), content=pack(OLD_TEMPLATE))
 
 
 def test_a_record_bears_its_refresh_and_its_renderer() -> None:
     written = kinds(made(refreshed("a")).manifests)["ControllerRevision"]["data"]
-    assert written["renderer"] == renderer()
+    assert written["renderer"] == renderer(DEFAULT)
     assert written["inputs"]["spec"]["rollout"] == {"refresh": "a"}
     assert "rollout" not in kinds(made({}).manifests)["ControllerRevision"]["data"]["inputs"]["spec"]
 

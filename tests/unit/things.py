@@ -121,7 +121,7 @@ def record(
         engine=DEFAULT_IMAGE.engine,
         tensor_parallel_size=1,
         quantization=None,
-        renderer=rendered_by or renderer(),
+        renderer=rendered_by or renderer(DEFAULT),
         content=pack(template or {"metadata": {"labels": {}}, "spec": {"containers": []}}),
     )
 

@@ -56,7 +56,8 @@ class Existing(Model):
     mounted, such as `/data/inc/llama-3.1-8b-instruct`."""
 
 
-_CHANGEABLE = ("retry", "ttlSecondsAfterFinished")
+_CHANGEABLE = ("isolated", "retry", "ttlSecondsAfterFinished")
+_AND = f"{', '.join(_CHANGEABLE[:-1])} and {_CHANGEABLE[-1]}"
 _FIXED = (
     *("model", "cache", "dataset", "tasks", "existing", "tensorParallelSize", "batchSize", "sampleLimit"),
     *(
@@ -85,7 +86,7 @@ def _immutable(field: str) -> Rule:
         f"has(self.{field}) ? has(oldSelf.{field}) && self.{field} == oldSelf.{field} "
         f": !has(oldSelf.{field})",
         f"{field} cannot change: an FP8Quantization stands for one result. Make another one, and name it in "
-        f"spec.fp8.quantizationRef of the servers; only {' and '.join(_CHANGEABLE)} may change",
+        f"spec.fp8.quantizationRef of the servers; only {_AND} may change",
     )
 
 
@@ -94,7 +95,7 @@ def _set(spec: Any, *fields: str) -> bool:
 
 
 class FP8QuantizationSpec(PodFields):
-    """What is wanted. It cannot change, but for `retry` and `ttlSecondsAfterFinished`."""
+    """What is wanted. It cannot change, but for `isolated`, `retry` and `ttlSecondsAfterFinished`."""
 
     rules: ClassVar = (
         combinations.has_engine("{family: vllm-gaudi, version: '0.26'}"),
@@ -211,6 +212,9 @@ class FP8QuantizationSpec(PodFields):
     ttl_seconds_after_finished: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
     """Seconds after which the Job of a calibration that succeeded is deleted, with its log. Unset: it is
     kept. The artefacts stay in any case."""
+    isolated: bool = False
+    """Let nobody reach the pods of its Jobs, and the one that calibrates reach nobody, by NetworkPolicies,
+    where the cluster's network plugin enforces them."""
     retry: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Raise it to try a calibration again that has failed."""
 

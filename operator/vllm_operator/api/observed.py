@@ -116,6 +116,8 @@ class RecordFacts(Child):
     """The quantization, where its pods serve in FP8 by one."""
     dynamic: bool = False
     """Whether its pods serve in FP8 without one."""
+    downloads: bool = False
+    """Whether its pods fetch the model themselves."""
     renderer: str
     """What has rendered the template: see `desired.records.renderer`."""
     content: bytes

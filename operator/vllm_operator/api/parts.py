@@ -222,8 +222,8 @@ VariableName = Annotated[
     *checked(
         Rule(
             OWNED_VARIABLE_CEL,
-            "the operator sets this variable itself: use the field for it (model, cache, cpu, warmup, fp8) "
-            "or leave it out",
+            "the operator sets this variable itself: use the field for it (model, cache, cpu, warmup, fp8, "
+            "apiKeySecretRef) or leave it out",
             lambda name: name not in OWNED_VARIABLES,
         )
     ),

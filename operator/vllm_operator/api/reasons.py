@@ -24,7 +24,7 @@ class Reason(StrEnum):
     CACHE_MISMATCH = "CacheMismatch", "The quantization's result is in another claim than the server's cache."
     CACHE_NOT_READABLE = (
         "CacheNotReadable",
-        "uid 1000 may not read or write a file of the cache; the message says which, and whose it is.",
+        "The pod's user may not read or write a file of the cache; the message says which, and whose it is.",
     )
     CACHE_NOT_SHAREABLE = "CacheNotShareable", "The access mode of the claim lets no second pod mount it."
     CACHE_ON_OTHER_NODE = (
@@ -53,6 +53,10 @@ class Reason(StrEnum):
     HUB_UNREACHABLE = (
         "HubUnreachable",
         "The hub does not answer, or is overloaded; the message says how, and it is asked again.",
+    )
+    IMAGE_NOT_ALLOWED = (
+        "ImageNotAllowed",
+        "The image is of none of the registries that the operator's admin allows; the message lists these.",
     )
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."

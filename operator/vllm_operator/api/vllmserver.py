@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from vllm_operator.api import combinations
+from vllm_operator.api.access import ApiKeyReference, NetworkPolicy
 from vllm_operator.api.engine import Argument, Cpu, Engine, EngineArgs
 from vllm_operator.api.fp8 import Fp8
 from vllm_operator.api.gaudi import Gaudi, Warmup
@@ -23,8 +24,8 @@ class Service(Model):
     """How the server is reached."""
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    """Type of the Service: `ClusterIP` is reached from inside the cluster only. vLLM asks callers for no key
-    by itself: whoever reaches the port may use the model."""
+    """Type of the Service: `ClusterIP` is reached from inside the cluster only. Without `apiKeySecretRef`
+    whoever reaches the port may use the model."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8008
     """Port of the Service. The container itself listens on 8000."""
     annotations: Annotations | None = None
@@ -85,6 +86,12 @@ class VLLMServerSpec(PodFields):
     """Pods that serve. 0 suspends the server and keeps its cache."""
     service: Service = Service()
     """How the server is reached."""
+    api_key_secret_ref: ApiKeyReference | None = None
+    """Secret with the key that callers give as a bearer token. vLLM asks for it below `/v1`, but not at
+    `/invocations`, `/tokenize` and `/metrics`. Unset: no key is asked for."""
+    network_policy: NetworkPolicy | None = None
+    """Let only certain peers reach the pods, and the pods reach nothing, unless they download the model
+    themselves. Unset: no NetworkPolicy is made."""
     fp8: Fp8 | None = None
     """Serve in FP8 on Gaudi: by a calibration, or by scales that are taken as requests come. Unset: BF16."""
     warmup: Warmup = Warmup()

@@ -150,6 +150,7 @@ def _record(body: Body) -> dict[str, Any]:
         "tensor_parallel_size": (inputs.get("spec") or {}).get("tensorParallelSize", 1),
         "quantization": _quantization(inputs.get("quantization")),
         "dynamic": ((inputs.get("spec") or {}).get("fp8") or {}).get("mode") == "Dynamic",
+        "downloads": _downloads(inputs),
         "cached": Cached(inputs["commit"], inputs.get("hubCache", names.HUB)) if "commit" in inputs else None,
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
@@ -166,6 +167,11 @@ def _microservice_record(body: Body) -> dict[str, Any]:
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
     }
+
+
+def _downloads(inputs: Body) -> bool:
+    model = (inputs.get("spec") or {}).get("model") or {}
+    return "commit" not in inputs and not model.get("offline") and not model.get("name", "").startswith("/")
 
 
 def _quantization(found: Body | None) -> Quantization | None:

@@ -24,6 +24,7 @@ CHILDREN = {
     "ControllerRevision": ("apps", "v1", "controllerrevisions"),
     "Deployment": ("apps", "v1", "deployments"),
     "Job": ("batch", "v1", "jobs"),
+    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
     "Pod": ("v1", "pods"),

@@ -21,7 +21,7 @@ from vllm_operator.api.quantized import (
     User,
 )
 from vllm_operator.api.seen import Child, JobFacts, Manifest, PodFacts
-from vllm_operator.desired import claims, devices, jobs, names, profile, recipe, records
+from vllm_operator.desired import claims, devices, images, jobs, names, network, profile, recipe, records
 from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.manifests import Desired
 from vllm_operator.desired.metadata import metadata
@@ -34,11 +34,13 @@ def aim(
     """What is aimed at for a quantization.
 
     `staged` stands for what the prefetch has yet to find. Raises StalledError (InvalidForEngine,
-    CacheNotShareable).
+    CacheNotShareable, ImageNotAllowed).
     """
     quantization = observed.quantization
     claims.check(observed.claim, "spec.cache.claimName")
     image = _image(observed, defaults)
+    if not any(record.image == image.image for record in observed.records):
+        images.check(image.image, defaults, pinned=quantization.spec.image is None)
     family, version = image.engine.split()
     profile.find(family, version, "gaudi")
     staged = _staged(observed, image) or staged
@@ -63,7 +65,7 @@ def desired(
     """Everything that should be for a quantization, in the order in which it is to be applied.
 
     `staged` stands for what the prefetch has yet to find. Raises StalledError (InvalidForEngine,
-    CacheNotShareable).
+    CacheNotShareable, ImageNotAllowed).
     """
     quantization, target = observed.quantization, aim(observed, defaults, staged)
     manifests = [*_service_account(quantization), *_record(observed, target)]
@@ -73,8 +75,9 @@ def desired(
         else:
             work = recipe.calibration(observed, target.staged, target.fingerprint, defaults)
         image = Image(target.image, target.engine)
+        manifests += network.of_job(quantization, work.component)
         manifests.append(jobs.program(quantization, work.program, work.component))
-        manifests.append(jobs.job(quantization, target.job, image, work))
+        manifests.append(jobs.job(quantization, target.job, image, work, defaults))
     return Desired(target, tuple(manifests))
 
 
@@ -191,7 +194,7 @@ def superfluous(
     # Each record holds what the one before held.
     old: list[Child] = [*observed.records[:-1]]
     for ref, child in observed.children.items():
-        unneeded = child.kind in ("ConfigMap", "Job", "ServiceAccount") and ref not in wanted
+        unneeded = child.kind in ("ConfigMap", "Job", "NetworkPolicy", "ServiceAccount") and ref not in wanted
         if (unneeded and not _kept(observed, child, target, now)) or _to_be_made_anew(observed, child):
             old.append(child)
     return tuple(child for child in old if not child.deleting and child.owner == observed.quantization.uid)

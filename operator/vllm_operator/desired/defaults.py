@@ -17,7 +17,9 @@ class Defaults:
     """Defaults of the operator.
 
     `images` holds the default image of each device, `generations` the labels of nodes with cards of a
-    generation (`g2`, `g3`), `gaudi_nodes` those of all nodes with cards.
+    generation (`g2`, `g3`), `gaudi_nodes` those of all nodes with cards. Images are only of `allowed_images`,
+    which hold what `desired.images.prefix` gives; without any, all are allowed. With `platform_assigns_ids`
+    pods name no uid, gid and fsGroup, as OpenShift wants it; else they run as uid 1000.
     """
 
     images: Mapping[str, Image]
@@ -25,3 +27,5 @@ class Defaults:
     generations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     microservice_image: str = ""
     """Image of microservices: the operator's own."""
+    allowed_images: tuple[str, ...] = ()
+    platform_assigns_ids: bool = False

@@ -125,6 +125,11 @@ def _names_no_model(value: str) -> bool:
     return value.startswith("{") and '"model"' not in value and '"path"' not in value
 
 
+def downloads(spec: VLLMServerSpec) -> bool:
+    """Whether a server's pods fetch its model themselves."""
+    return not (prefetches(spec) or spec.model.offline or spec.model.name.startswith("/"))
+
+
 def prefetches(spec: VLLMServerSpec) -> bool:
     """Whether a server's model is fetched by a Job of its own, and the server then asks no hub."""
     return spec.prefetch and not spec.model.offline and not spec.model.name.startswith("/")
@@ -170,7 +175,13 @@ def environment(
         variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if cached is not None and cached.hub != names.HUB:
         variables["HF_HUB_CACHE"] = cached.hub
-    return [*entries(variables), *([] if cached else _hub(spec)), *own(spec)]
+    return [*entries(variables), *api_key(spec), *([] if cached else _hub(spec)), *own(spec)]
+
+
+def api_key(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+    """The key that vLLM asks callers for; `/health`, which the probes ask, answers without it."""
+    key = spec.api_key_secret_ref
+    return [_from_secret("VLLM_API_KEY", key.name, key.key)] if key is not None else []
 
 
 def prefetch_environment(spec: VLLMServerSpec | FP8QuantizationSpec) -> list[dict[str, Any]]:
@@ -204,9 +215,12 @@ def _hub(spec: VLLMServerSpec | FP8QuantizationSpec) -> list[dict[str, Any]]:
         needed += entries({"HF_ENDPOINT": spec.model.hub_endpoint})
     token = spec.model.token_secret_ref
     if token is not None:
-        source = {"secretKeyRef": {"name": token.name, "key": token.key}}
-        needed.append({"name": "HF_TOKEN", "valueFrom": source})
+        needed.append(_from_secret("HF_TOKEN", token.name, token.key))
     return needed
+
+
+def _from_secret(variable: str, name: str, key: str) -> dict[str, Any]:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
 
 
 def _proxies(spec: VLLMServerSpec | FP8QuantizationSpec) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Work:
     capabilities: Sequence[str] = ()
 
 
-def job(resource: Ours, name: str, image: Image, work: Work) -> Manifest:
+def job(resource: Ours, name: str, image: Image, work: Work, defaults: Defaults) -> Manifest:
     """A Job that runs one of our programs in an image, with the cache at `/data`."""
     spec = resource.spec
     return render(
@@ -63,8 +63,7 @@ def job(resource: Ours, name: str, image: Image, work: Work) -> Manifest:
         service_account=spec.service_account_name or names.service_account(resource),
         image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
         placement=work.placement,
-        user=pod.USER,
-        fs_group=pod.fs_group(resource),
+        ids=pod.ids(resource, defaults),
         container=work.component,
         image=image.image,
         image_pull_policy=spec.image_pull_policy,

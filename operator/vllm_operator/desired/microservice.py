@@ -12,10 +12,10 @@ from typing import Any
 from vllm_operator.api.observed import MicroserviceRecord, Observed
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import names, records
+from vllm_operator.desired import images, names, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
-from vllm_operator.desired.engine import literal
+from vllm_operator.desired.engine import api_key, entries
 from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
@@ -30,13 +30,18 @@ RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 
 
 def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:
-    """Everything that should be for the microservice, the record of its template first."""
+    """Everything that should be for the microservice, the record of its template first.
+
+    Raises StalledError(ImageNotAllowed) for a new template.
+    """
     server = observed.server
     if not server.spec.microservice.enabled:
         return []
     inputs, recorded = _inputs(observed, defaults), _recorded(observed, defaults)
-    template = records.unpack(recorded.content) if recorded else _template(server, inputs)
-    made = [] if recorded else [_record(observed, inputs, template)]
+    if recorded is None and server.spec.microservice.image is not None:
+        images.check(server.spec.microservice.image, defaults, field="spec.microservice.image")
+    template = records.unpack(recorded.content) if recorded else _template(server, inputs, defaults)
+    made = [] if recorded else [_record(observed, inputs, template, defaults)]
     spec, name = server.spec.microservice, names.microservice(server.name)
     selector = names.microservice_selector(server.name)
     meta = metadata(server, name, component=names.MICROSERVICE)
@@ -62,9 +67,9 @@ def is_stale(observed: Observed, defaults: Defaults) -> bool:
         return False
     if recorded.default_image and recorded.default_image != defaults.microservice_image:
         return True
-    if recorded.renderer == records.renderer():
+    if recorded.renderer == records.renderer(defaults):
         return False
-    template = _template(server, _inputs(observed, defaults))
+    template = _template(server, _inputs(observed, defaults), defaults)
     return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
 
 
@@ -109,6 +114,7 @@ def _inputs(observed: Observed, defaults: Defaults) -> dict[str, Any]:
         "model": (model.served_names or [model.name])[0],
         "imagePullSecrets": [secret.name for secret in server.spec.image_pull_secrets or ()],
         "serviceAccount": server.spec.service_account_name or names.service_account(server),
+        "apiKey": api_key(server.spec),
         "refresh": server.spec.rollout.refresh,
     }
     return {key: value for key, value in values.items() if value not in (None, [])}
@@ -131,20 +137,20 @@ def _recorded(observed: Observed, defaults: Defaults) -> MicroserviceRecord | No
     return next((record for record in observed.microservice_records if record.name == name), None)
 
 
-def _record(observed: Observed, inputs: dict[str, Any], template: Manifest) -> Manifest:
+def _record(observed: Observed, inputs: dict[str, Any], template: Manifest, defaults: Defaults) -> Manifest:
     found, name = observed.microservice_records, names.microservice_record(observed.server, _digest(inputs))
     manifest = render(
         "controllerrevision",
         metadata=metadata(observed.server, name, component=names.MICROSERVICE),
         revision=found[-1].revision + 1 if found else 1,
         inputs=inputs,
-        renderer=records.renderer(),
+        renderer=records.renderer(defaults),
     )
     manifest["data"] |= {"component": names.MICROSERVICE, "template": template}
     return manifest
 
 
-def _template(server: VLLMServer, inputs: dict[str, Any]) -> Manifest:
+def _template(server: VLLMServer, inputs: dict[str, Any], defaults: Defaults) -> Manifest:
     environment = {
         "LLM_MODEL_SERVER_ENDPOINT": inputs["endpoint"],
         "LLM_MODEL_NAME": inputs["model"],
@@ -162,10 +168,10 @@ def _template(server: VLLMServer, inputs: dict[str, Any]) -> Manifest:
         labels=labels,
         service_account=inputs["serviceAccount"],
         image_pull_secrets=[{"name": name} for name in inputs.get("imagePullSecrets", ())],
-        user=USER,
+        ids={} if defaults.platform_assigns_ids else {"runAsUser": USER, "runAsGroup": USER},
         container=names.MICROSERVICE,
         image=inputs["image"],
-        env=[{"name": name, "value": literal(value)} for name, value in environment.items()],
+        env=[*entries(environment), *inputs.get("apiKey", ())],
         port=PORT,
         resources=inputs.get("resources") or RESOURCES,
         pre_stop_seconds=PRE_STOP_SECONDS,

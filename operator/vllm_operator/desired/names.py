@@ -51,6 +51,11 @@ def selector(name: str) -> dict[str, str]:
     return {SERVER: name, COMPONENT: OF_SERVERS}
 
 
+def selector_of(resource: Ours, component: str) -> dict[str, str]:
+    """Labels that find a resource's pods of a component."""
+    return {label(resource.kind): resource.name, COMPONENT: component}
+
+
 def label(kind: str) -> str:
     """Label of children that names the resource of a kind that they belong to."""
     return QUANTIZATION if kind == FP8Quantization.kind else SERVER
@@ -105,6 +110,11 @@ def service_account(resource: Ours) -> str:
 def disruption_budget(name: str) -> str:
     """Name of a server's PodDisruptionBudget."""
     return name
+
+
+def network_policy(resource: Ours, component: str) -> str:
+    """Name of the NetworkPolicy of a resource's pods of a component."""
+    return _prefix(resource) if component == OF_SERVERS else f"{_prefix(resource)}-{component}"
 
 
 def claim(resource: Ours) -> str:

@@ -56,8 +56,7 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
         placement=placement(server, defaults, of_fp8.measured_on),
         grace_seconds=PRE_STOP_SECONDS + spec.rollout.drain_seconds + TEARDOWN_SECONDS,
         image_pull_secrets=[{"name": secret.name} for secret in spec.image_pull_secrets or ()],
-        user=USER,
-        fs_group=fs_group(server),
+        ids=ids(server, defaults),
         container=names.CONTAINER,
         image=inputs.image.image,
         image_pull_policy=spec.image_pull_policy,
@@ -79,10 +78,20 @@ def pod_template(server: VLLMServer, inputs: Inputs, defaults: Defaults) -> Mani
     )
 
 
-def fs_group(resource: Ours) -> int | None:
-    """Group that the kubelet makes the owner of the cache's files, or None to leave them as they are."""
-    cache = resource.spec.cache
-    return cache.fs_group or (None if cache.claim_name else USER)
+def ids(resource: Ours, defaults: Defaults) -> dict[str, Any]:
+    """Fields of a pod's securityContext that say as whom it runs, and whose the cache's files become."""
+    cache, fields = resource.spec.cache, dict[str, Any]()
+    group = cache.fs_group
+    if not defaults.platform_assigns_ids:
+        fields = {"runAsUser": USER, "runAsGroup": USER}
+        # Without a group the files of a given claim stay as they are.
+        group = group or (None if cache.claim_name else USER)
+    if group is not None:
+        fields["fsGroup"] = group
+    if "fsGroup" in fields or defaults.platform_assigns_ids:
+        # Or the kubelet would go through all files at each start.
+        fields["fsGroupChangePolicy"] = "OnRootMismatch"
+    return fields
 
 
 def placement(resource: Ours, defaults: Defaults, measured_on: str | None = None) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def manifests(observed: Observed, image: Image, job: str, defaults: Defaults) ->
         placement=_placement(observed, defaults),
         retries=jobs.RETRIES,
     )
-    return [jobs.program(server, work.program, names.PREFETCH), jobs.job(server, job, image, work)]
+    return [jobs.program(server, work.program, names.PREFETCH), jobs.job(server, job, image, work, defaults)]
 
 
 def _arguments(server: VLLMServer) -> list[str]:

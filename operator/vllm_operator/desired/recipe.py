@@ -41,7 +41,7 @@ def fingerprint(spec: FP8QuantizationSpec, image: Image, staged: Staged) -> str:
 def of_prefetch(spec: FP8QuantizationSpec, image: Image) -> str:
     """Digest of all that decides the prefetch Job. Nothing of it can change but a default image."""
     deciding = spec.model_dump(
-        mode="json", exclude={"retry", "ttl_seconds_after_finished"}, exclude_none=True
+        mode="json", exclude={"isolated", "retry", "ttl_seconds_after_finished"}, exclude_none=True
     )
     return hashlib.sha256(json.dumps([deciding, image.image], sort_keys=True).encode()).hexdigest()
 

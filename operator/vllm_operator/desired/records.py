@@ -32,6 +32,7 @@ _NOT_IN_PODS: dict[str, Any] = {
     "service": True,
     "verify": True,
     "microservice": True,
+    "network_policy": True,
     "cache": {"size", "storage_class_name", "access_modes", "retention"},
     # What comes of the reference decides, and stands beside the spec.
     "fp8": {"quantization_ref", "while_pending"},
@@ -133,12 +134,19 @@ def _pinned(observed: Observed) -> Image | None:
     return None
 
 
-@cache
-def renderer() -> str:
-    """Digest of all in this package that can decide a template.
+def renderer(defaults: Defaults) -> str:
+    """Digest of all that can decide a template beside its inputs: this package, and settings.
 
     While it is the same, what it once rendered from the same inputs it would render again.
     """
+    settings = [defaults.platform_assigns_ids, {k: dict(v) for k, v in defaults.generations.items()}]
+    text = json.dumps([_package(), settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+@cache
+def _package() -> str:
+    """Digest of all in this package that can decide a template."""
     digest = hashlib.sha256()
     rooms = (files("vllm_operator.api"), files("vllm_operator.desired"))
     found = [*(file for room in rooms for file in _below(room)), verifier()]

@@ -8,7 +8,17 @@ from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import claims, devices, microservice, names, prefetch, promotion, records
+from vllm_operator.desired import (
+    claims,
+    devices,
+    images,
+    microservice,
+    names,
+    network,
+    prefetch,
+    promotion,
+    records,
+)
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -21,6 +31,8 @@ PROGRESS_MARGIN_SECONDS = 1800
 """Added to the startup budget before a rollout counts as stuck: scheduling, volumes, the image."""
 PREFETCH_KINDS = frozenset({"ConfigMap", "Job"})
 """Kinds that are of use only while the cache is being filled."""
+NEEDLESS_AT_ONCE = PREFETCH_KINDS | {"NetworkPolicy"}
+"""Kinds that no pod needs, whatever revision it is of."""
 OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
 """Kinds of which a server may have had a child that it no longer wants."""
 
@@ -30,7 +42,7 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
 
     Its microservice comes last, and does not depend on how far the server is. `cached` stands for what the
     prefetch has yet to find. Raises StalledError(InvalidForEngine) when the engine cannot do what the spec
-    asks for.
+    asks for, StalledError(ImageNotAllowed) for a new revision.
     """
     wanted = _of_server(observed, defaults, cached)
     stale = wanted.target.refresh_available or microservice.is_stale(observed, defaults)
@@ -56,16 +68,18 @@ def _of_server(observed: Observed, defaults: Defaults, cached: Cached | None) ->
         quantization=quantizing.used if quantizing else None,
     )
     recorded = records.find(observed, inputs.digest)
+    if recorded is None:
+        images.check(image.image, defaults, pinned=pinned)
     # A server that an operator without prefetch has made is left as it is.
     if wanted is not None and wanted.cached is None and recorded is None:
         return _prefetching(observed, inputs, wanted, quantizing, defaults)
     if quantizing is not None and quantizing.held:
         return _holding(observed, inputs, wanted, quantizing)
     target = Target(inputs.digest, image.image, False, wanted, quantizing)
-    manifests = [*_service_account(server), *_claim(observed)]
+    manifests = _around(observed)
     template = records.unpack(recorded.content) if recorded else pod_template(server, inputs, defaults)
     if recorded is None:
-        manifests.append(_record(observed, inputs, template))
+        manifests.append(_record(observed, inputs, template, defaults))
     none = promotion.empties(observed, quantizing)
     manifests += [_service(server), *_pods(observed, template, none=none)]
     stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
@@ -79,7 +93,7 @@ def _prefetching(
     server = observed.server
     # What the engine refuses is said before anything is downloaded for it.
     check_engine(server, inputs)
-    manifests = [*_service_account(server), *_claim(observed), _service(server)]
+    manifests = [*_around(observed), _service(server)]
     running = records.running(observed)
     if running is not None:
         none = promotion.empties(observed, quantizing)
@@ -97,7 +111,7 @@ def _holding(
     assert deployment is not None  # noqa: S101 - or nothing would be held
     assert deployment.record is not None  # noqa: S101
     assert running is not None  # noqa: S101
-    manifests = [*_service_account(server), *_claim(observed), _service(server)]
+    manifests = [*_around(observed), _service(server)]
     manifests += _pods(observed, records.unpack(running.content))
     target = Target(deployment.record, inputs.image.image, False, wanted, quantizing)
     return Desired(target, tuple(manifests))
@@ -108,7 +122,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     children = observed.children.items()
     held = target.quantizing is not None and target.quantizing.held
     # While a revision is held there is no record of what the prefetch has found: its Job alone tells.
-    needless = [child for ref, child in children if ref[0] in PREFETCH_KINDS and ref not in wanted]
+    needless = [child for ref, child in children if ref[0] in NEEDLESS_AT_ONCE and ref not in wanted]
     old = [child for child in needless if not (held and _tells(child, observed, target))]
     if target.record:
         old += records.superfluous(observed, target.record)
@@ -131,7 +145,7 @@ def _tells(child: Child, observed: Observed, target: Target) -> bool:
 def _is_stale(server: VLLMServer, recorded: RecordFacts, inputs: Inputs, defaults: Defaults) -> bool:
     if inputs.pinned and inputs.image != defaults.images[server.spec.device]:
         return True
-    if recorded.renderer == records.renderer():
+    if recorded.renderer == records.renderer(defaults):
         return False
     try:
         template = pod_template(server, inputs, defaults)
@@ -153,6 +167,11 @@ def basis(observed: Observed) -> Hashable:
         microservice.basis(observed),
         promotion.basis(observed),
     )
+
+
+def _around(observed: Observed) -> list[Manifest]:
+    """What pods find when they are made: their account, the policies for their network, the cache."""
+    return [*_service_account(observed.server), *network.of_server(observed), *_claim(observed)]
 
 
 def _service_account(server: VLLMServer) -> list[Manifest]:
@@ -213,14 +232,14 @@ def _disruption_budget(observed: Observed) -> list[Manifest]:
     ]
 
 
-def _record(observed: Observed, inputs: Inputs, template: Manifest) -> Manifest:
+def _record(observed: Observed, inputs: Inputs, template: Manifest, defaults: Defaults) -> Manifest:
     newest = observed.records[-1].revision if observed.records else 0
     manifest = render(
         "controllerrevision",
         metadata=metadata(observed.server, names.record(observed.server, inputs.digest)),
         revision=newest + 1,
         inputs=inputs.values,
-        renderer=records.renderer(),
+        renderer=records.renderer(defaults),
     )
     manifest["data"]["template"] = template
     return manifest

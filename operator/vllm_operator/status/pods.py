@@ -129,6 +129,10 @@ def _remedy(view: View, missing: _Missing) -> str:
 def _references(view: View) -> Iterator[tuple[str, str, str, str]]:
     """Kind, path of the field, name and key of all from which the container's environment is filled."""
     spec = view.resource.spec
+    # Of a server's pods only those that serve have the key.
+    caller = view.server.spec.api_key_secret_ref if isinstance(view.observed, Observed) else None
+    if caller is not None and not view.job:
+        yield "secret", "spec.apiKeySecretRef", caller.name, caller.key
     token = spec.model.token_secret_ref
     if token is not None:
         yield "secret", "spec.model.tokenSecretRef", token.name, token.key
