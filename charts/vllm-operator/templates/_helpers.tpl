@@ -125,10 +125,11 @@ capabilities:
 {{- end -}}
 
 {{- define "vllm-operator.topologySpreadConstraints" -}}
-{{- $own := dict "labelSelector" (dict "matchLabels" (include "vllm-operator.operatorLabels" . | fromYaml)) -}}
+{{- $own := dict "matchLabels" (include "vllm-operator.operatorLabels" . | fromYaml) -}}
 {{- $constraints := list -}}
 {{- range .Values.topologySpreadConstraints -}}
-{{- $constraints = append $constraints (hasKey . "labelSelector" | ternary . (merge (dict) . $own)) -}}
+{{- /* Not by merge, which would mix labels of ours into a selector that is given. */ -}}
+{{- $constraints = append $constraints (hasKey . "labelSelector" | ternary . (set (deepCopy .) "labelSelector" $own)) -}}
 {{- end -}}
 {{- toYaml $constraints -}}
 {{- end -}}
