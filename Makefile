@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock pin-openapi tools generate verify lint type test test-unit test-chart test-podscripts test-cluster test-vllm \
-	demo bench bench-quantizations bench-takeover kind-up kind-down clean
+.PHONY: help setup lock pin-openapi tools generate verify lint type docs test test-unit test-chart test-podscripts test-microservice \
+	test-image test-cluster test-vllm demo bench bench-quantizations bench-streams bench-takeover kind-up kind-down clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,13 +36,17 @@ generate: setup tools ## Write everything that is generated: CRDs, chart, manife
 verify: setup tools ## Fail if anything generated is not as it would be generated
 	$(BIN)/python -m vllm_operator.generate --check
 
-lint: setup ## Style (ruff) and the rooms of the house (import-linter)
+lint: setup ## Style (ruff), the rooms of the house (import-linter) and the Dockerfile (hadolint)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 type: setup ## Types (mypy --strict)
 	$(BIN)/mypy
+
+docs: setup ## The documentation as a site, in .site; a broken link fails it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test-unit: setup ## Pure tests: no cluster, about a minute
 	$(PYTEST) tests/unit tests/golden --cov --cov-report=term
@@ -53,10 +57,16 @@ test-chart: setup tools ## The chart as Helm renders it: values, schema, roles, 
 test-podscripts: setup ## The programs that run inside pods, as processes against a hub on loopback (root: they mount volumes)
 	$(PYTEST) tests/podscripts
 
+test-image: setup tools ## What the Dockerfile makes, without a container engine (needs bubblewrap; fetches the requirements)
+	$(PYTEST) tests/image
+
+test-microservice: setup ## The LLM microservice as a process, before a stand-in for vLLM; a thousand streams at once
+	$(PYTEST) tests/microservice
+
 test-cluster: setup tools ## The operator on a real kube-apiserver; KUBECONFIG_FOR_TESTS=FILE takes a cluster of yours
 	$(PYTEST) tests/cluster tests/campaign $(if $(KUBECONFIG_FOR_TESTS),--kubeconfig=$(KUBECONFIG_FOR_TESTS))
 
-test: lint type verify test-unit test-chart test-podscripts test-cluster ## All checks and tests, as CI runs them
+test: lint type verify docs test-unit test-chart test-podscripts test-microservice test-image test-cluster ## All checks and tests, as CI runs them
 
 test-vllm: setup ## The rendered pods with a real vLLM on CPUs (a download of 3 GB, 5.2 GB on disk; 10 to 20 minutes)
 	PYTHON=$(PYTHON) tools/vllm/install.sh
@@ -70,6 +80,9 @@ bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memor
 
 bench-quantizations: setup tools ## 500 quantizations at once: writes, reads, CPU, memory, restart
 	$(BIN)/python -m tests.bench.quantizations
+
+bench-streams: setup ## 1,000 streams at once through the LLM microservice: CPU, memory; STREAMS=N takes N
+	$(BIN)/python -m tests.bench.streams $(if $(STREAMS),--streams $(STREAMS))
 
 bench-takeover: setup tools ## Two operators: requests and CPU at rest, and how soon the standby has the Lease
 	$(BIN)/python -m tests.bench.takeover

@@ -6,9 +6,14 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--update-golden` and `--update-refusals`."""
-    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*/children.yaml")
+    """Add the options that rewrite what was recorded."""
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="rewrite tests/golden/*/children.yaml and tests/data/guide",
+    )
     parser.addoption("--update-refusals", action="store_true", help="rewrite tests/data/refusals.json")
+    parser.addoption("--update-verdicts", action="store_true", help="rewrite tests/data/verdicts/*.json")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -1,8 +1,9 @@
-"""The command line: run the operator, render a resource's children, print the CRDs."""
+"""The command line: run the operator, render a resource's children, import dotenv files, print the CRDs."""
 
 import asyncio
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +60,10 @@ def run(
     # Imported here: kopf and the client take half a second, and the other commands need neither.
     from vllm_operator.controller.operator import run as run_operator  # noqa: PLC0415
 
-    sys.exit(asyncio.run(run_operator(dataclasses.replace(settings, **changes))))
+    try:
+        sys.exit(asyncio.run(run_operator(dataclasses.replace(settings, **changes))))
+    except InvalidSettingError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command()
@@ -147,6 +151,43 @@ def _documents(files: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]
             if not isinstance(document, dict):
                 raise click.ClickException(f"{file}: holds {type(document).__name__}, not an object")
             yield file, document
+
+
+@main.command("import-env")
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--name", help="Name of the server. Default: made of the model's name.")
+@click.option("--namespace", help="Namespace of the resources. Default: none is written.")
+@click.option(
+    "--device", type=click.Choice(["cpu", "gaudi"]), help="Default: LLM_DEVICE, or what the variables tell."
+)
+@click.option("--cache-size", metavar="SIZE", help="Size of a new claim for the weights, such as 100Gi.")
+@click.option("--cache-claim", metavar="NAME", help="Existing claim for the weights.")
+@click.option("--dataset-claim", metavar="NAME", help="Claim with the file of FP8_DATASET_PATH.")
+@click.option("--no-environment", is_flag=True, help="Take what the files say, and nothing else.")
+def import_env(files: tuple[Path, ...], *, no_environment: bool, **options: Any) -> None:
+    """Print the resources that dotenv FILES of the original guide mean: a VLLMServer, and an FP8Quantization
+    where variables of FP8 are set.
+
+    As there, variables of the environment go before those of files, and later files before earlier ones.
+    Comments name the variable of each field, and those that have no effect. Values of secrets are not
+    printed: a `kubectl create secret` line takes their place. Exit code 1 means that nothing was printed;
+    each problem is told with its file and line.
+    """
+    # Imported here: nothing else reads such files.
+    from vllm_operator.importenv.command import imported  # noqa: PLC0415
+    from vllm_operator.importenv.conversion import Options  # noqa: PLC0415
+    from vllm_operator.importenv.settings import NotImportedError  # noqa: PLC0415
+
+    environment = {} if no_environment else os.environ
+    try:
+        printed = imported(files, environment, Options(**options), _settings().defaults)
+    except NotImportedError as error:
+        for problem in error.problems:
+            click.echo(problem, err=True)
+        sys.exit(1)
+    click.echo(printed, nl=False)
 
 
 @main.command()

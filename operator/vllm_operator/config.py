@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vllm_operator import __version__
 from vllm_operator.desired.defaults import Defaults, Image
 
 DEFAULT_IMAGES = {
@@ -15,6 +16,10 @@ DEFAULT_IMAGES = {
         "vllm-gaudi 0.26",
     ),
 }
+REPOSITORY = "ghcr.io/vllm-operator/vllm-operator"
+"""Of the operator's image. Nothing is published there yet."""
+OWN_IMAGE = f"{REPOSITORY}:{__version__}"
+"""Image of the operator, which holds the microservice too."""
 _LATEST_IS_FIXED = re.compile(r"/habanalabs/[^/:]*[0-9]+\.[0-9]+\.[0-9]+[^/:]*:latest")
 _LABEL = re.compile(r"[-._/a-zA-Z0-9]{1,317}=[-._a-zA-Z0-9]{0,63}")
 
@@ -32,12 +37,16 @@ class Settings:
     """
 
     namespaces: tuple[str, ...] = ()
-    defaults: Defaults = field(default_factory=lambda: Defaults(DEFAULT_IMAGES))
+    defaults: Defaults = field(default_factory=lambda: Defaults(DEFAULT_IMAGES, microservice_image=OWN_IMAGE))
     health_address: str = "0.0.0.0"  # noqa: S104 - the kubelet asks from outside the pod
     health_port: int = 8080
     workers: int = 4
     read_logs: bool = True
     """Whether the last lines of logs may be read, to tell how far a start has come."""
+    verify: bool = True
+    """Whether servers are asked for a token once they serve."""
+    verify_proxy: str | None = None
+    """HTTP proxy through which they are asked. The environment's own proxies are for the way out."""
     lease_namespace: str = ""
 
     @classmethod
@@ -52,6 +61,7 @@ class Settings:
                 filter(None, map(str.strip, environment.get("VLLM_OPERATOR_NAMESPACES", "").split(",")))
             ),
             defaults=Defaults(
+                microservice_image=environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE", OWN_IMAGE),
                 images={device: _image(environment, device) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
                 generations={g: nodes[f"{g.upper()}_"] for g in ("g2", "g3") if nodes[f"{g.upper()}_"]},
@@ -60,6 +70,8 @@ class Settings:
             health_port=_number(environment, "VLLM_OPERATOR_HEALTH_PORT", 8080, 0, 65535),
             workers=_number(environment, "VLLM_OPERATOR_WORKERS", 4, 1, 256),
             read_logs=_truth(environment, "VLLM_OPERATOR_READ_LOGS", default=True),
+            verify=_truth(environment, "VLLM_OPERATOR_VERIFY", default=True),
+            verify_proxy=_proxy(environment, "VLLM_OPERATOR_VERIFY_PROXY"),
             lease_namespace=environment.get("VLLM_OPERATOR_LEASE_NAMESPACE")
             or environment.get("POD_NAMESPACE", ""),
         )
@@ -100,6 +112,13 @@ def _truth(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
     if text not in ("true", "false"):
         raise InvalidSettingError(f"{name}: {text!r} is neither true nor false")
     return text == "true"
+
+
+def _proxy(environment: Mapping[str, str], name: str) -> str | None:
+    text = environment.get(name, "")
+    if text and not re.fullmatch(r"https?://[^/?#\s]+/?", text):
+        raise InvalidSettingError(f"{name}: {text!r} is not the address of a proxy such as http://proxy:3128")
+    return text or None
 
 
 def _number(environment: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -22,9 +22,9 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Only with VLLM_OPERATOR_READ_LOGS; without it, take this line out of the role.
     ("", "pods/log", ("get",)),
     ("", "serviceaccounts", (*_CHILD, "delete")),
-    ("", "services", _CHILD),
+    ("", "services", (*_CHILD, "delete")),
     ("apps", "controllerrevisions", (*_CHILD, "delete")),
-    ("apps", "deployments", _CHILD),
+    ("apps", "deployments", (*_CHILD, "delete")),
     ("batch", "jobs", (*_CHILD, "delete")),
     ("events.k8s.io", "events", ("create",)),
     ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),

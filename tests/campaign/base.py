@@ -129,6 +129,7 @@ BASE: Spec = {
     "warmup": {"timeoutSeconds": 3000},
     "rollout": {"drainSeconds": 50, "progressDeadlineSeconds": 90000, "refresh": "1"},
     "paused": False,
+    "verify": True,
     "resources": {"limits": {"cpu": "2500m", "memory": "8Gi"}, "requests": {"cpu": 2, "memory": "8Gi"}},
     "shmSize": "2Gi",
     **_PLACEMENT,
@@ -212,4 +213,19 @@ FP8 = edited(
 ) | {"fp8": {"mode": "Dynamic"}}
 """The same server in FP8, without a calibration."""
 
-BASES = {"cpu": BASE, "gaudi": GAUDI, "fp8": FP8}
+MICROSERVICE = edited(BASE, {"service.port": 8008}) | {
+    "microservice": {
+        "enabled": True,
+        "replicas": 2,
+        "image": "registry.example/operator:v1",
+        "connector": "generic",
+        "port": 9100,
+        "resources": {
+            "limits": {"cpu": 2, "memory": "1Gi"},
+            "requests": {"cpu": "500m", "memory": "512Mi"},
+        },
+    }
+}
+"""The same server with its microservice."""
+
+BASES = {"cpu": BASE, "gaudi": GAUDI, "fp8": FP8, "microservice": MICROSERVICE}

@@ -233,6 +233,9 @@ def whole() -> Iterator[Row]:
     yield from plain("rollout.progressDeadlineSeconds", 80000, deadline, 80000, 4800)
     for refresh in ("2", REMOVED):
         yield row({"rollout.refresh": refresh}, rolls=True)
+    # What comes of it is in the status, and in tests/cluster/test_verified.py.
+    for verify in (False, REMOVED):
+        yield row({"verify": verify})
     waiting = ("Paused", "spec.paused is true. To make or change: ControllerRevision")
     yield row({"paused": True, "engineArgs.seed": 9}, stalled=waiting)
     yield row({"paused": REMOVED, "engineArgs.seed": 9}, {"args.--seed": "9"})

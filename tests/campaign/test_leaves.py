@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.campaign import fields, fp8, gaudi, placement
+from tests.campaign import fields, fp8, gaudi, microservice, placement
 from tests.campaign.lanes import Outcomes, chosen, play_all
 from tests.cases.schemas import places
 from tests.harness.binaries import REPOSITORY
 from tests.harness.operator import Cluster, OperatorProcess
 
-LANES = {"cpu": 3, "gaudi": 1, "fp8": 1}
+LANES = {"cpu": 3, "gaudi": 1, "fp8": 1, "microservice": 1}
 """Servers that rows of a base share; those on Gaudi take two or four of sixteen cards each."""
-ALL = [*fields.rows(), *placement.rows(), *gaudi.rows(), *fp8.rows()]
+ALL = [*fields.rows(), *placement.rows(), *gaudi.rows(), *fp8.rows(), *microservice.rows()]
 ROWS = {row.name: row for row in ALL}
 
 

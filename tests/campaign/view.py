@@ -19,6 +19,9 @@ CHILDREN = {
     "claim": ("PersistentVolumeClaim", f"{NAME}-cache"),
     "budget": ("PodDisruptionBudget", NAME),
     "account": ("ServiceAccount", f"{NAME}-vllm"),
+    "llm": ("Deployment", f"{NAME}-llm"),
+    "llm-service": ("Service", f"{NAME}-llm"),
+    "llm-budget": ("PodDisruptionBudget", f"{NAME}-llm"),
 }
 _ALLOTTED = {
     "Deployment": {"template"},
@@ -39,7 +42,9 @@ def view(api: Api, namespace: str, server: Object) -> View:
         obj = api.get(kind, namespace, name)
         if obj is not None and "deletionTimestamp" not in obj["metadata"]:
             found |= flat(prefix, _decided(kind, obj))
-            if kind == "Deployment":
+            if prefix == "llm":
+                found |= flat(f"{prefix}.pod", obj["spec"]["template"]["spec"])
+            elif kind == "Deployment":
                 found |= _template(obj["spec"]["template"])
     status = {field: server["status"][field] for field in _STATUS if field in server.get("status", {})}
     found |= flat("status", status)

@@ -144,18 +144,19 @@ def cpu() -> Iterator[Case]:
     yield accept("reserved cores and auto", {binds: "auto"}, rule=RESERVED_CORES)
 
 
-def resources() -> Iterator[Case]:
+def resources(of: str = "spec.resources") -> Iterator[Case]:
+    """Amounts that a container may use."""
     for side in ("limits", "requests"):
-        path = f"spec.resources.{side}"
+        path = f"{of}.{side}"
         yield from quantities(f"{path}.cpu", zero=True)
         for name in ("habana.ai/gaudi2", "gaudi", "example.com/gpu"):
-            yield accept(f"{side} {name}", {path: {name: 1}}, rule=GAUDI)
-        yield refuse(f"{side} of cards", {path: {"habana.ai/gaudi": 1}}, "spec.resources", rule=GAUDI)
-        yield accept(f"{side} long name", {path: {"a" * 317: 1}}, rule=RESOURCE_NAME)
-        yield refuse(f"{side} too long a name", {path: {"a" * 318: 1}}, "spec.resources", rule=RESOURCE_NAME)
-        yield accept(f"{side} 16", {path: {f"r{n}": n for n in range(16)}})
+            yield accept(f"{of}: {side} {name}", {path: {name: 1}}, rule=GAUDI)
+        yield refuse(f"{of}: {side} of cards", {path: {"habana.ai/gaudi": 1}}, of, rule=GAUDI)
+        yield accept(f"{of}: {side} long name", {path: {"a" * 317: 1}}, rule=RESOURCE_NAME)
+        yield refuse(f"{of}: {side} too long a name", {path: {"a" * 318: 1}}, of, rule=RESOURCE_NAME)
+        yield accept(f"{of}: {side} 16", {path: {f"r{n}": n for n in range(16)}})
         many = {path: {f"r{n}": n for n in range(17)}}
-        yield refuse(f"{side} 17", many, path, covers=[(path, "maxProperties")])
-        yield refuse(f"{side} a list", {path: []}, path, covers=[(path, "type")])
-        yield accept(f"{side} null", {f"{path}.cpu": None})
-        yield accept(f"{side} empty", {path: {}})
+        yield refuse(f"{of}: {side} 17", many, path, covers=[(path, "maxProperties")])
+        yield refuse(f"{of}: {side} a list", {path: []}, path, covers=[(path, "type")])
+        yield accept(f"{of}: {side} null", {f"{path}.cpu": None})
+        yield accept(f"{of}: {side} empty", {path: {}})

@@ -152,6 +152,13 @@ def device() -> Iterator[Case]:
     yield from choices("spec.engine.family", "vllm")
 
 
+def images(path: str) -> Iterator[Case]:
+    """References of images."""
+    good = ("a", "registry:5000/a/b:c", "a@sha256:0123", "A_b.c")
+    bad = ("-a", ":a", "a b", "a\n", "a;b", "$(a)", "ä", "/a")
+    yield from words(path, longest=512, good=good, bad=bad)
+
+
 def engine() -> Iterator[Case]:
     good, bad = (
         ("0.32", "0.32.0", "10.0"),
@@ -162,10 +169,7 @@ def engine() -> Iterator[Case]:
     yield refuse("image and a null engine", {"spec.engine": None}, "spec", rule=ENGINE)
     yield accept("engine without image", {"spec.image": REMOVED}, rule=ENGINE)
     yield accept("neither image nor engine", {"spec.image": REMOVED, "spec.engine": REMOVED}, rule=ENGINE)
-    images = ("a", "registry:5000/a/b:c", "a@sha256:0123", "A_b.c")
-    yield from words(
-        "spec.image", longest=512, good=images, bad=("-a", ":a", "a b", "a\n", "a;b", "$(a)", "ä", "/a")
-    )
+    yield from images("spec.image")
     yield from choices("spec.imagePullPolicy", "Always", "IfNotPresent", "Never")
     yield from lists("spec.imagePullSecrets", lambda n: {"name": f"s-{n}"}, 8)
     yield from object_names("spec.imagePullSecrets.0.name")

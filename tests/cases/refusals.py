@@ -23,6 +23,7 @@ from tests.cases.datasets import datasets
 from tests.cases.fixed import updates
 from tests.cases.fp8 import fp8
 from tests.cases.gaudi import devices, gaudi, warmup
+from tests.cases.microservice import microservice
 from tests.cases.model import (
     chat_template,
     device,
@@ -106,7 +107,7 @@ def small() -> Iterator[Case]:
     yield from choices("spec.service.type", "ClusterIP", "NodePort", "LoadBalancer")
     yield refuse("service ExternalName", {"spec.service.type": "ExternalName"}, "spec.service.type")
     yield from optional("spec.service.type")
-    for field in ("spec.paused", "spec.prefetch"):
+    for field in ("spec.paused", "spec.prefetch", "spec.verify"):
         yield from truths(field)
         yield from optional(field)
     yield from bounds("spec.warmup.timeoutSeconds", 60, 604800)
@@ -238,7 +239,7 @@ REFUSALS = table(
     names(), model(), served_names(), device(), engine(), engine_args(), extra_args(), extra_env(), cpu(),
     cache(), resources(), small(), rollout(), hub(), offline(), chat_template(), labels(), annotations(),
     service_annotations(), placement(), spreads(), apart(), proxy(), shape(), transitions(), devices(),
-    gaudi(), warmup(), fp8(),
+    gaudi(), warmup(), fp8(), microservice(),
     of_quantizations(
         # With artefacts, no code of the model's is run, and so none need be trusted.
         names(), beside(WITH_EXISTING, model()), engine(), extra_env(), resources(), hub(), labels(),

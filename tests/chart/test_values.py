@@ -125,7 +125,15 @@ def test_by_default_the_settings_are_those_of_the_operator() -> None:
 
 
 def test_settings_arrive_in_the_operator() -> None:
-    names = ("watchNamespaces", "defaultImages", "gaudiNodes", "readLogs", "workers", "allowedImages")
+    names = (
+        "watchNamespaces",
+        "defaultImages",
+        "gaudiNodes",
+        "readLogs",
+        "workers",
+        "allowedImages",
+        "verify",
+    )
     variables = environment({name: EVERYTHING[name] for name in names})
     settings = Settings.read(variables)
     assert settings.namespaces == ("team-a", "team-b")
@@ -137,6 +145,8 @@ def test_settings_arrive_in_the_operator() -> None:
     assert settings.defaults.gaudi_nodes == {"habana.ai/gaudi.present": "true", "pool": "cards"}
     assert settings.defaults.generations == {"g2": {"generation": "g2"}, "g3": {"generation": "g3"}}
     assert (settings.read_logs, settings.workers) == (False, 8)
+    assert (settings.verify, settings.verify_proxy) == (False, "http://proxy.example:3128")
+    assert settings.defaults.microservice_image == "ghcr.io/vllm-operator/vllm-operator:0.1.0"
     assert variables["VLLM_OPERATOR_ALLOWED_IMAGES"] == "registry.example/,docker.io/vllm/"
     assert "VLLM_OPERATOR_PLATFORM_ASSIGNS_IDS" not in variables
     switched = environment({"platformAssignsIds": True})

@@ -174,9 +174,9 @@ def wait_reconciles(api: Api, operator: OperatorProcess, more: int, since: int =
 
 
 def wait_at_rest(
-    audit: Audit, operator: OperatorProcess, namespace: str, still: float = 2.0, timeout: float = 120.0
+    audit: Audit, operator: OperatorProcess, namespace: str | None, still: float = 2.0, timeout: float = 120.0
 ) -> None:
-    """Wait until the operator has written nothing in a namespace for `still` seconds."""
+    """Wait until the operator has written nothing in a namespace (None: in any) for `still` seconds."""
     deadline = time.monotonic() + timeout
     while True:
         mark = audit.mark()

@@ -62,18 +62,19 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         operator.start(wait=False)  # without some rights it is never ready
         # While one is filled, served and edited, another one warms up, and its log is read in time.
         support.put(api, support.server(namespace, "warms", life="never-ready"))
-        support.put(api, support.server(namespace, replicas=2, prefetch=True))
+        llm = {"enabled": True, "image": support.IMAGE}
+        support.put(api, support.server(namespace, replicas=2, prefetch=True, microservice=llm))
         support.wait_serving(api, namespace)
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
-            label = {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}
+            label = {"metadata": {"labels": {"app.kubernetes.io/name": "other"}}}
             if kind != "ControllerRevision":
                 api.patch(kind, namespace, name, label)
                 api.wait_object(
                     kind,
                     namespace,
                     name,
-                    lambda obj: obj["metadata"]["labels"]["app.kubernetes.io/instance"] == "chat",
+                    lambda obj: obj["metadata"]["labels"]["app.kubernetes.io/name"] == "vllm",
                 )
         first = support.record(api, namespace)
         support.put(api, support.server(namespace, engineArgs={"seed": 1}))
@@ -82,6 +83,8 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         # The budget has gone with the second replica. A given account takes the place of the own one, and
         # of what its pod misses only Events tell.
         api.wait_gone("PodDisruptionBudget", namespace, "chat")
+        for kind in ("Deployment", "Service"):
+            api.wait_gone(kind, namespace, "chat-llm")
         _give_account(api, namespace)
         support.wait_reconciling(api, namespace, "chat", "MountFailed")
         (pod,) = api.list("Pod", namespace, labels=f"{support.SERVER_LABEL}=chat")

@@ -12,6 +12,7 @@ from tests.harness.operator import Cluster, OperatorProcess
 from vllm_operator.controller import cluster as door
 from vllm_operator.controller.connection import load_configuration
 from vllm_operator.controller.handlers import WATCHED, Feed
+from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.store import Key, Store, _known
 from vllm_operator.controller.sweep import sweep_kind
 from vllm_operator.controller.workqueue import WorkQueue
@@ -23,7 +24,7 @@ KEY = "VLLMServer"
 async def client(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[door.Cluster]:
     """The operator's own client, with the administrator's rights."""
     monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
-    made = door.Cluster(await load_configuration())
+    made = door.Cluster(await load_configuration(), Metrics().requested)
     yield made
     await made.close()
 

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.things import DEFAULT, full, observed
+from tests.unit.things import DEFAULT, full, kinds, observed
 from vllm_operator.desired.canonical import digest, encode, owned
 from vllm_operator.desired.names import FIELD_MANAGER
 from vllm_operator.desired.render import render
@@ -117,7 +117,7 @@ def children(text: str) -> list[Any]:
         "spec.extraEnv.0.value": "v" + text,
         "spec.extraEnv.3.valueFrom.fieldRef.fieldPath": "p" + text,
     }
-    return list(desired(observed(full(spec)), DEFAULT).manifests)
+    return list(kinds(desired(observed(full(spec)), DEFAULT).manifests).items())
 
 
 def clean(text: str) -> str:
@@ -141,7 +141,7 @@ def test_no_text_at_all_changes_the_structure_of_a_child(text: str) -> None:
 def check_structure(text: str) -> None:
     made = children(text)
     assert [shape(child) for child in made] == PLAIN
-    container = made[-1]["spec"]["template"]["spec"]["containers"][0]
+    container = dict(made)["Deployment"]["spec"]["template"]["spec"]["containers"][0]
     assert container["args"][-1] == "w" + text.replace("$", "$$")
     assert {"name": "A", "value": "v" + text.replace("$", "$$")} in container["env"]
 

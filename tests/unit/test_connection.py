@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vllm_operator.config import Settings
+from vllm_operator.config import InvalidSettingError, Settings
 from vllm_operator.controller import connection
 
 KUBECONFIG = """
@@ -49,3 +49,15 @@ def test_that_of_the_pods_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 )
 def test_what_the_environment_says_goes_first(environment: dict[str, str], namespace: str) -> None:
     assert Settings.read(environment).lease_namespace == namespace
+
+
+@pytest.mark.parametrize("content", [None, "a: b: c", "kind: Config", ""])
+async def test_a_kubeconfig_that_cannot_be_read_is_told_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+) -> None:
+    file = tmp_path / "config"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    with pytest.raises(InvalidSettingError, match=f"^no cluster to run against: {file}: "):
+        await connection.load_configuration()

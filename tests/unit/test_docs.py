@@ -50,6 +50,14 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=where)
+def test_lists_and_code_are_shown_alike_on_the_site_and_elsewhere(page: Path) -> None:
+    """The site wants a blank line before a list, and code in a list eight deep; GitHub takes that too."""
+    assert not re.findall(r"^(?![-*] |\d+\. |\s)\S.*\n[-*] ", prose(page), re.M)
+    starts = [re.match(" +", found[0]) for found in CODE.finditer(page.read_text())]
+    assert {len(start[0]) for start in starts if start} <= {4, 8}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=where)
 def test_samples_that_are_named_exist(page: Path) -> None:
     for sample in re.findall(r"manifests/samples/[-\w]+\.yaml", page.read_text()):
@@ -90,13 +98,13 @@ def test_reasons_that_tasks_name_exist(page: Path) -> None:
     words = set(re.findall(r"`([A-Z][a-z0-9]+(?:[A-Z][a-z]+)+)`", prose(page)))
     kinds = {*CLASSES, "PersistentVolumeClaim", "ConfigMap", "NetworkPolicy"}
     modes = {"ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"}
-    types = {"ModelCached", "ArtifactsVerified", "DoNotSchedule"}
+    types = {"ModelCached", "MicroserviceReady", "ArtifactsVerified", "DoNotSchedule"}
     assert words - {reason.value for reason in Reason} - kinds - modes - types == set()
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
     found = []
-    for file in [*TASKS, *sorted(SAMPLES.glob("*.yaml"))]:
+    for file in [*sorted(DOCS.rglob("*.md")), *sorted(SAMPLES.glob("*.yaml"))]:
         texts = blocks(file) if file.suffix == ".md" else [file.read_text()]
         for text in texts:
             # Such a block stands between the lines of a `kubectl apply -f - <<'END'`.

@@ -43,7 +43,7 @@ class Untouched(Cluster):
         raise AssertionError("nothing may be deleted")
 
 
-def judged(spec: dict[str, Any], **state: Any) -> tuple[bool, Reason, bool, str]:
+def judged(spec: dict[str, Any], **state: Any) -> tuple[bool | None, Reason, bool, str]:
     pods = [pod(ready=state.pop("ready", True))]
     told = readiness(View(observed(server(spec), deployment(**state), claim=claim(), pods=pods), target()))
     return told.ready, told.reason, told.stalled, told.message

@@ -34,6 +34,7 @@ OTHER = Image("registry.example/newer:v2", "vllm 0.32")
 NOT_IN_PODS = {
     "spec.replicas",
     "spec.paused",
+    "spec.verify",
     "spec.rollout.progressDeadlineSeconds",
     "spec.service.annotations.note",
     "spec.service.port",
@@ -42,6 +43,13 @@ NOT_IN_PODS = {
     "spec.cache.storageClassName",
     "spec.cache.accessModes[]",
     "spec.cache.retention",
+    "spec.microservice.connector",
+    "spec.microservice.enabled",
+    "spec.microservice.image",
+    "spec.microservice.port",
+    "spec.microservice.replicas",
+    "spec.microservice.resources.limits.cpu",
+    "spec.microservice.resources.requests.cpu",
     # What comes of them decides.
     "spec.fp8.quantizationRef.name",
     "spec.fp8.whilePending",
@@ -74,7 +82,7 @@ def test_every_field_but_a_few_names_another_record(leaf: LeafChange) -> None:
     same = digest_of(before) == digest_of(after)
     assert same is (leaf.field in NOT_IN_PODS)
     made = [kinds(desired(each, EVERY_NODE).manifests) for each in (before, after)]
-    assert (made[0] != made[1]) is (leaf.field != "spec.paused")
+    assert (made[0] != made[1]) is (leaf.field not in ("spec.paused", "spec.verify"))
 
 
 def test_the_fields_that_decide_no_pod_exist() -> None:

@@ -65,12 +65,15 @@ def test_the_pods_are_found_by_service_and_deployment() -> None:
     assert labels["vllm-operator.dev/record"] == desired(observed(), DEFAULT).target.record
 
 
-def test_a_claim_that_is_retained_has_no_owner() -> None:
-    assert "ownerReferences" not in children()["PersistentVolumeClaim"]["metadata"]
-    retained = {"cache": {"size": "10Gi", "retention": "Retain"}}
-    assert "ownerReferences" not in children(retained)["PersistentVolumeClaim"]["metadata"]
-    deleted = {"cache": {"size": "10Gi", "retention": "Delete"}}
-    assert children(deleted)["PersistentVolumeClaim"]["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+def test_a_claim_that_is_retained_has_no_owner_and_no_label_that_argo_tracks_by() -> None:
+    for cache in ({"size": "10Gi"}, {"size": "10Gi", "retention": "Retain"}):
+        metadata = children({"cache": cache})["PersistentVolumeClaim"]["metadata"]
+        assert "ownerReferences" not in metadata
+        assert "app.kubernetes.io/instance" not in metadata["labels"]
+    deleted = children({"cache": {"size": "10Gi", "retention": "Delete"}})
+    assert deleted["PersistentVolumeClaim"]["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+    instances = {made["metadata"]["labels"]["app.kubernetes.io/instance"] for made in deleted.values()}
+    assert instances == {"chat"}
 
 
 def test_a_given_claim_is_not_made() -> None:

@@ -84,7 +84,7 @@ def deployment(**facts: Any) -> DeploymentFacts:
         "progressing": "NewReplicaSetAvailable",
         "failure": "",
     }
-    return DeploymentFacts(**_common("Deployment", "chat"), **(plain | facts))
+    return DeploymentFacts(**(_common("Deployment", "chat") | plain | facts))
 
 
 def claim(**facts: Any) -> ClaimFacts:
@@ -209,5 +209,10 @@ def record_of(manifest: dict[str, Any]) -> RecordFacts:
 
 
 def kinds(manifests: Iterable[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Manifests by their kind."""
-    return {manifest["kind"]: manifest for manifest in manifests}
+    """Manifests by their kind; those of a microservice with that word before it."""
+    return {_of(manifest) + manifest["kind"]: manifest for manifest in manifests}
+
+
+def _of(manifest: dict[str, Any]) -> str:
+    labels = manifest["metadata"].get("labels") or {}
+    return "microservice " if labels.get(names.COMPONENT) == names.MICROSERVICE else ""

@@ -41,7 +41,8 @@ class Pod:
         self._ports = {port["name"]: port["containerPort"] for port in self._container["ports"]}
         self.process = Process("vllm", self._sandbox.command(), scratch / "log")
         # A path of a unix socket has at most 107 bytes, and scratch folders of pytest are deep.
-        self._socket = Path(f"/tmp/vllm-{os.getpid()}-{id(self):x}")
+        self.socket = Path(f"/tmp/vllm-{os.getpid()}-{id(self):x}")
+        """Leads to its port, for whoever is outside."""
         self._proxy: Process | None = None
         ask = self._ask
         self.startup = Prober("startup", self._container["startupProbe"], ask)
@@ -85,7 +86,7 @@ class Pod:
 
     def client(self, timeout: float = 600) -> httpx.Client:
         """A client for the pod's address."""
-        transport = httpx.HTTPTransport(uds=str(self._socket))
+        transport = httpx.HTTPTransport(uds=str(self.socket))
         return httpx.Client(transport=transport, base_url=f"http://{POD_IP}", timeout=timeout)
 
     def wait_ready(self) -> None:
@@ -139,11 +140,11 @@ class Pod:
     def _reach_it(self) -> None:
         inside = ["nsenter", f"--target={self._inner()}", "--net"]
         guard = [sys.executable, "-I", "-S", str(GUARD), str(os.getpid())]
-        proxy = [sys.executable, "-I", "-S", str(PROXY), str(self._socket), POD_IP, str(self._ports["http"])]
+        proxy = [sys.executable, "-I", "-S", str(PROXY), str(self.socket), POD_IP, str(self._ports["http"])]
         log = self.process.log.with_name("proxy.log")
         self._proxy = Process("proxy", ["/usr/bin/env", *inside, *guard, *proxy], log)
         self._proxy.start()
-        wait_until(self._socket.exists, [self._proxy], 30, "its socket is there")
+        wait_until(self.socket.exists, [self._proxy], 30, "its socket is there")
 
     def _ask(self, path: str, port: str | int, timeout: float) -> bool:
         if self._ports.get(str(port), port) != self._ports["http"]:
@@ -167,4 +168,4 @@ class Pod:
         self.process.kill()
         if self._proxy is not None:
             self._proxy.kill()
-        self._socket.unlink(missing_ok=True)
+        self.socket.unlink(missing_ok=True)

@@ -1,4 +1,5 @@
-// Command kstatus judges Kubernetes objects by the library that Flux judges them by.
+// Command kstatus judges Kubernetes objects by the library that Flux judges them by: the code of Flux's own copy
+// (github.com/fluxcd/cli-utils v1.4.0, pkg/kstatus/status) is that of sigs.k8s.io/cli-utils v0.37.2.
 //
 // It reads JSON objects from standard input, one after the other, and writes for each one line of JSON with the
 // verdict (InProgress, Failed, Current, Terminating, NotFound, Unknown) and its message.
@@ -18,13 +19,18 @@ import (
 func judge(in io.Reader, out io.Writer) error {
 	decoder, encoder := json.NewDecoder(in), json.NewEncoder(out)
 	for {
-		var object map[string]any
-		if err := decoder.Decode(&object); errors.Is(err, io.EOF) {
+		var text json.RawMessage
+		if err := decoder.Decode(&text); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
-			return fmt.Errorf("not a JSON object: %w", err)
+			return fmt.Errorf("not JSON: %w", err)
 		}
-		result, err := status.Compute(&unstructured.Unstructured{Object: object})
+		// As clients read it: a plain map would hold generations as floats, which the library refuses.
+		object := &unstructured.Unstructured{}
+		if err := object.UnmarshalJSON(text); err != nil {
+			return fmt.Errorf("not an object: %w", err)
+		}
+		result, err := status.Compute(object)
 		if err != nil {
 			return err
 		}

@@ -95,6 +95,12 @@ capabilities:
 {{- end -}}
 {{- $env = append $env (dict "name" "VLLM_OPERATOR_WORKERS" "value" (.Values.workers | toString)) -}}
 {{- $env = append $env (dict "name" "VLLM_OPERATOR_READ_LOGS" "value" (.Values.readLogs | toString)) -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_VERIFY" "value" (.Values.verify.enabled | toString)) -}}
+{{- with .Values.verify.proxy -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_VERIFY_PROXY" "value" .) -}}
+{{- end -}}
+{{- $image := include "vllm-operator.image" . -}}
+{{- $env = append $env (dict "name" "VLLM_OPERATOR_MICROSERVICE_IMAGE" "value" $image) -}}
 {{- range $device, $default := .Values.defaultImages -}}
 {{- $prefix := printf "VLLM_OPERATOR_%s" ($device | upper) -}}
 {{- if and $default.image (not $default.engine) -}}

@@ -1,9 +1,11 @@
 """What was seen in the cluster of one server, and what is aimed at."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.resource import MICROSERVICE_SUFFIX
 from vllm_operator.api.seen import Child, Seen
 from vllm_operator.api.vllmserver import VLLMServer
 
@@ -30,6 +32,10 @@ class DeploymentFacts(Child):
     def observed(self) -> bool:
         """Whether the Deployment controller has seen the latest spec."""
         return self.observed_generation >= self.generation
+
+    def left_alone(self, wanted: int) -> bool:
+        """Whether another manager has set a number of replicas that is not the one that we would write."""
+        return bool(self.replicas_manager) and self.wanted_replicas != wanted
 
     def rolled_out(self, record: str) -> bool:
         """Whether the Deployment says that a record's template has replaced every other pod.
@@ -122,6 +128,20 @@ class RecordFacts(Child):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MicroserviceRecord(Child):
+    """A ControllerRevision that holds the inputs and the rendered pod template of a microservice."""
+
+    revision: int
+    default_image: str | None
+    """Image that was pinned because the spec named none."""
+    refresh: str | None
+    """`spec.rollout.refresh` when it was made."""
+    renderer: str
+    content: bytes
+    """The template, as compressed JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizationState:
     """What a server that names a quantization sees of it."""
 
@@ -142,6 +162,23 @@ class QuantizationState:
     """What it waits for, where that is not its own work; empty if it waits for nothing."""
 
 
+class Question(NamedTuple):
+    """What a server is asked through its Service."""
+
+    url: str
+    model: str
+    record: str
+    """The revision that is to answer."""
+
+
+class Answer(NamedTuple):
+    """What came of it."""
+
+    reason: Reason
+    detail: str
+    """How it went, in words of ours."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed(Seen):
     """All that is known of one server when it is reconciled."""
@@ -149,6 +186,8 @@ class Observed(Seen):
     server: VLLMServer
     quantization: QuantizationState | None = None
     """The quantization that it names, if there is one of that name."""
+    answer: Answer | None = None
+    """What the server has answered to the operator, if it was asked."""
     freed: bool = False
     """Whether a pod of it has gone a moment ago, and the scheduler may not have looked at its place yet."""
 
@@ -160,7 +199,15 @@ class Observed(Seen):
     @property
     def deployment(self) -> DeploymentFacts | None:
         """The server's Deployment."""
-        child = self.children.get(("Deployment", self.server.name))
+        return self._deployment(self.server.name)
+
+    @property
+    def microservice(self) -> DeploymentFacts | None:
+        """The Deployment of the server's microservice."""
+        return self._deployment(f"{self.server.name}{MICROSERVICE_SUFFIX}")
+
+    def _deployment(self, name: str) -> DeploymentFacts | None:
+        child = self.children.get(("Deployment", name))
         return child if isinstance(child, DeploymentFacts) else None
 
     @property
@@ -171,9 +218,17 @@ class Observed(Seen):
     @property
     def records(self) -> tuple[RecordFacts, ...]:
         """The server's own records, oldest first. A record that is not its own decides nothing."""
-        own = (child for child in self.children.values() if child.owner == self.server.uid)
-        records = [child for child in own if isinstance(child, RecordFacts)]
+        records = [child for child in self._own() if isinstance(child, RecordFacts)]
         return tuple(sorted(records, key=lambda record: record.revision))
+
+    @property
+    def microservice_records(self) -> tuple[MicroserviceRecord, ...]:
+        """The own records of the server's microservice, oldest first."""
+        records = [child for child in self._own() if isinstance(child, MicroserviceRecord)]
+        return tuple(sorted(records, key=lambda record: record.revision))
+
+    def _own(self) -> Iterator[Child]:
+        return (child for child in self.children.values() if child.owner == self.server.uid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ class Reason(StrEnum):
         member.doc = doc
         return member
 
+    ANSWERS = "Answers", "The server lists its model, and has answered with a token."
     CACHED = "Cached", "The cache holds the model."
     CACHE_FULL = (
         "CacheFull",
@@ -57,6 +58,10 @@ class Reason(StrEnum):
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
     INVALID_TOKEN = "InvalidToken", "The hub does not accept the token for this model."
+    KEY_REQUIRED = (
+        "KeyRequired",
+        "The server is alive and asks for an API key, which the operator does not have.",
+    )
     MODEL_MISMATCH = "ModelMismatch", "The quantization is of another model, or commit, than the server's."
     MODEL_NOT_FOUND = (
         "ModelNotFound",
@@ -65,6 +70,11 @@ class Reason(StrEnum):
     MOUNT_FAILED = (
         "MountFailed",
         "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
+    )
+    MODEL_NOT_SERVED = "ModelNotServed", "The server answers, and does not list the model by its name."
+    NOT_ANSWERING = (
+        "NotAnswering",
+        "The pods pass their probes, and a request through the Service fails; the message says how.",
     )
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
     OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
@@ -97,6 +107,10 @@ class Reason(StrEnum):
     TENSOR_PARALLEL_MISMATCH = (
         "TensorParallelMismatch",
         "The result is for another `tensorParallelSize` than the server's.",
+    )
+    UNREACHABLE = (
+        "Unreachable",
+        "The network, such as a NetworkPolicy, keeps the operator from asking the server.",
     )
     UNSCHEDULABLE = "Unschedulable", "No node takes the pod; the message holds the scheduler's words."
     WAITING_FOR_ACCELERATORS = (
@@ -150,8 +164,16 @@ class Reason(StrEnum):
 
 ORDINARY = frozenset(
     {
-        *(Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING, Reason.PAUSED, Reason.PREFETCHING),
-        *(Reason.QUANTIZED, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP),
+        *(Reason.ANSWERS, Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING, Reason.KEY_REQUIRED),
+        *(
+            Reason.PAUSED,
+            Reason.PREFETCHING,
+            Reason.QUANTIZED,
+            Reason.ROLLING_OUT,
+            Reason.SERVING,
+            Reason.SUSPENDED,
+            Reason.WARMING_UP,
+        ),
     }
 )
 """Reasons that come and go while all is well; the others are Warnings among the Events."""

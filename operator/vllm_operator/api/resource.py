@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError, Model, Rule, path, problems
 
 NAME_PATTERN = r"^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$"
-RESERVED_SUFFIXES = ("-fp8q", "-llm", "-prefetch")
+MICROSERVICE_SUFFIX = "-llm"
+RESERVED_SUFFIXES = ("-fp8q", MICROSERVICE_SUFFIX, "-prefetch")
 """Endings that children's names take; a resource whose name has one could meet another's child."""
 
 NAME_RULES = (

@@ -95,6 +95,7 @@ _SERVER_COLUMNS = [
     _column("Age", ".metadata.creationTimestamp", "date"),
     _column("Reason", f"{_READY}.reason", wide=True),
     _column("Image", ".status.image", wide=True),
+    _column("Microservice", ".status.conditions[?(@.type=='MicroserviceReady')].status", wide=True),
     _column("Warm-up", ".status.warmup.phase", wide=True),
     _column("Done", ".status.warmup.done", "integer", wide=True),
     _column("Of", ".status.warmup.total", "integer", wide=True),

@@ -9,6 +9,7 @@ from vllm_operator.api.engine import Argument, Cpu, Engine, EngineArgs
 from vllm_operator.api.fp8 import Fp8
 from vllm_operator.api.gaudi import Gaudi, Warmup
 from vllm_operator.api.meta import Model, list_map
+from vllm_operator.api.microservice import Microservice
 from vllm_operator.api.parts import Cache, ImageName, LocalReference, ModelSource, Resources, Variables
 from vllm_operator.api.pod import Annotations, PodFields, Spreads
 from vllm_operator.api.quantity import Size
@@ -88,10 +89,15 @@ class VLLMServerSpec(PodFields):
     """Serve in FP8 on Gaudi: by a calibration, or by scales that are taken as requests come. Unset: BF16."""
     warmup: Warmup = Warmup()
     """The time that a start may take."""
+    microservice: Microservice = Microservice()
+    """A second program before the server, which takes the guide's requests too."""
     rollout: Rollout = Rollout()
     """How one revision takes the place of another."""
     paused: bool = False
     """Change nothing in the cluster but this resource's status."""
+    verify: bool = True
+    """Ask the server through its Service for its models and one token when a revision serves, and every ten
+    minutes; the answer is the condition `Verified`, and decides nothing else."""
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
     topology_spread_constraints: Spreads | None = None

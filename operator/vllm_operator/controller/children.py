@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vllm_operator.api.observed import DeploymentFacts, Observed, RecordFacts, Target
+from vllm_operator.api.observed import DeploymentFacts, MicroserviceRecord, Observed, RecordFacts, Target
 from vllm_operator.api.quantized import QuantizationRecord, QuantizationTarget
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
@@ -24,6 +24,8 @@ from vllm_operator.status.view import View
 
 COLLECTION_SECONDS = 5.0
 """After which to look whether the children of an earlier server of the same name are gone."""
+
+RECORDS = RecordFacts | QuantizationRecord | MicroserviceRecord
 
 PODS_OF = ("Job", "Deployment")
 """Kinds of which other controllers make pods."""
@@ -119,7 +121,7 @@ class Children:
                 self._store.see(ref[0], live)
                 child = facts.child(ref[0], live)
                 _check_ours(child, observed)
-                if isinstance(child, RecordFacts | QuantizationRecord | DeploymentFacts):
+                if isinstance(child, RECORDS | DeploymentFacts):
                     # What it holds decides what should be, and has not been looked at.
                     raise ApiError(409, f"{ref[0]} {ref[1]} was there already, unseen")
             _check_ours(child, observed)

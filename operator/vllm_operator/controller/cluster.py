@@ -38,6 +38,9 @@ _APPLY = "application/apply-patch+yaml; charset=utf-8"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _JSON_PATCH = "application/json-patch+json"
 
+_METHODS = {"APPLY": "PATCH", "LIST": "GET", "WATCH": "GET"}
+"""Methods of the verbs that HTTP does not have: verbs are those of the API server's own metrics."""
+
 _PATHS = {
     "ConfigMap": ("api/v1", "configmaps"),
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
@@ -61,9 +64,18 @@ def _path(kind: str, namespace: str | None, *rest: str) -> str:
 
 
 class Cluster:
-    """Reads and writes single objects of a cluster, through the sockets that are made by `sockets`."""
+    """Reads and writes single objects of a cluster, through the sockets that are made by `sockets`.
 
-    def __init__(self, configuration: Configuration, sockets: Callable[[Any], socket] | None = None) -> None:
+    `requested` is told of every request: its verb, and the code of the answer or `error`.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        requested: Callable[[str, str], None],
+        sockets: Callable[[Any], socket] | None = None,
+    ) -> None:
+        self._requested = requested
         self._client = ApiClient(configuration)
         self._client.user_agent = FIELD_MANAGER
         self._connector = TCPConnector(
@@ -103,7 +115,7 @@ class Cluster:
         found: set[str] = set()
         query = {"limit": str(UIDS_PAGE), "labelSelector": selector}
         while True:
-            answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
+            answer = await self._call("LIST", _path(kind, namespace), query, accept=_METADATA_ONLY)
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
             query["continue"] = answer["metadata"].get("continue", "")
             if not query["continue"]:
@@ -130,7 +142,7 @@ class Cluster:
         metadata = manifest["metadata"]
         path = _path(manifest["kind"], metadata["namespace"], metadata["name"], *filter(None, [subresource]))
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
-        return await self._call("PATCH", path, query, body=encode(manifest).encode(), content_type=_APPLY)
+        return await self._call("APPLY", path, query, body=encode(manifest).encode(), content_type=_APPLY)
 
     async def overwrite(self, manifest: Manifest, uid: str, *path: str) -> Manifest:
         """Set one field of the very object that has this uid to the manifest's, whoever owns parts of it.
@@ -187,7 +199,7 @@ class Cluster:
         query = {"watch": "true", "fieldSelector": f"metadata.name={ref[1]}", "resourceVersion": version}
         patience = ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
         with _faults():
-            answer = await self._send("GET", _path(ref[0], namespace), query, headers={}, timeout=patience)
+            answer = await self._send("WATCH", _path(ref[0], namespace), query, headers={}, timeout=patience)
             try:
                 if answer.status >= 300:
                     raise ApiError.read(answer.status, await answer.read(), "")  # type: ignore[no-untyped-call]
@@ -202,7 +214,7 @@ class Cluster:
     async def events_about(self, namespace: str, uid: str) -> list[Manifest]:
         """The Events about the object that has this uid. Raises ApiError."""
         query = {"fieldSelector": f"involvedObject.uid={uid}"}
-        answer = await self._call("GET", f"/api/v1/namespaces/{namespace}/events", query)
+        answer = await self._call("LIST", f"/api/v1/namespaces/{namespace}/events", query)
         items: list[Manifest] = answer["items"] or []
         return items
 
@@ -216,7 +228,7 @@ class Cluster:
 
     async def _call(
         self,
-        method: str,
+        verb: str,
         path: str,
         query: Mapping[str, str] | None = None,
         *,
@@ -224,13 +236,13 @@ class Cluster:
         content_type: str = "application/json",
         accept: str = "application/json",
     ) -> Manifest:
-        data = await self._ask(method, path, query, body=body, content_type=content_type, accept=accept)
+        data = await self._ask(verb, path, query, body=body, content_type=content_type, accept=accept)
         answer: Manifest = json.loads(data)
         return answer
 
     async def _ask(
         self,
-        method: str,
+        verb: str,
         path: str,
         query: Mapping[str, str] | None = None,
         *,
@@ -241,7 +253,7 @@ class Cluster:
         headers = {"Content-Type": content_type, "Accept": accept}
         with _faults():
             response = await self._send(
-                method, path, query, body=body, headers=headers, timeout=REQUEST_TIMEOUT_SECONDS
+                verb, path, query, body=body, headers=headers, timeout=REQUEST_TIMEOUT_SECONDS
             )
             data: bytes = await response.read()  # type: ignore[no-untyped-call]
         if response.status >= 300:
@@ -250,7 +262,7 @@ class Cluster:
 
     async def _send(
         self,
-        method: str,
+        verb: str,
         path: str,
         query: Mapping[str, str] | None,
         *,
@@ -258,11 +270,17 @@ class Cluster:
         headers: Mapping[str, str],
         body: bytes | Manifest | list[Manifest] | None = None,
     ) -> RESTResponse:
-        client = self._client
+        client, method = self._client, _METHODS.get(verb, verb)
         sent = {**client.default_headers, **headers}
         await client.update_params_for_auth(sent, None, ["BearerToken"], path, method, None)
         url = f"{client.configuration.host}{path}{'?' + urlencode(query) if query else ''}"
-        return await client.call_api(method, url, sent, body, _request_timeout=timeout)
+        code = "error"
+        try:
+            answer = await client.call_api(method, url, sent, body, _request_timeout=timeout)
+            code = str(answer.status)
+        finally:
+            self._requested(verb, code)
+        return answer
 
 
 @contextmanager

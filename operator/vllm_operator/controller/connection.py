@@ -4,8 +4,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
+
+from vllm_operator.config import InvalidSettingError
 
 _ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -16,16 +19,24 @@ def _kubeconfig() -> str | None:
 
 
 async def load_configuration() -> Configuration:
-    """Where the API server is and who we are: KUBECONFIG or ~/.kube/config, else the pod's own account."""
+    """Where the API server is and who we are: KUBECONFIG or ~/.kube/config, else the pod's own account.
+
+    Raises InvalidSettingError where none of them says it.
+    """
     configuration = Configuration()
     kubeconfig = _kubeconfig()
-    # The client types neither way of loading.
-    if kubeconfig:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, client_configuration=configuration
-        )
-    else:
-        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    try:
+        # The client types neither way of loading.
+        if kubeconfig:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=kubeconfig, client_configuration=configuration
+            )
+        else:
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+    # The client falls over an empty file with a TypeError.
+    except (config.ConfigException, yaml.YAMLError, TypeError) as error:
+        where = kubeconfig or "neither KUBECONFIG nor ~/.kube/config is there, and this is no pod"
+        raise InvalidSettingError(f"no cluster to run against: {where}: {error}") from error
     return configuration
 
 

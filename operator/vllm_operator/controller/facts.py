@@ -7,7 +7,15 @@ from typing import Any
 from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.kinds import CLASSES
 from vllm_operator.api.meta import GROUP
-from vllm_operator.api.observed import Artifacts, Cached, DeploymentFacts, Quantization, RecordFacts, Source
+from vllm_operator.api.observed import (
+    Artifacts,
+    Cached,
+    DeploymentFacts,
+    MicroserviceRecord,
+    Quantization,
+    RecordFacts,
+    Source,
+)
 from vllm_operator.api.quantity import canonical
 from vllm_operator.api.quantized import QuantizationRecord
 from vllm_operator.api.seen import Child, ClaimFacts, JobFacts, PodFacts, Ref
@@ -77,10 +85,17 @@ def child(kind: str, body: Body) -> Child:
     if kind == "Job":
         return JobFacts(**common, **_job(body))
     if kind == "ControllerRevision":
-        if resource is not None and resource[0] == FP8Quantization.kind:
-            return QuantizationRecord(**common, **record_of_quantization(body))
-        return RecordFacts(**common, **_record(body))
+        return _revision(body, common)
     return Child(**common)
+
+
+def _revision(body: Body, common: dict[str, Any]) -> Child:
+    resource = common["resource"]
+    if resource is not None and resource[0] == FP8Quantization.kind:
+        return QuantizationRecord(**common, **record_of_quantization(body))
+    if (body.get("data") or {}).get("component") == names.MICROSERVICE:
+        return MicroserviceRecord(**common, **_microservice_record(body))
+    return RecordFacts(**common, **_record(body))
 
 
 def _deployment(body: Body) -> dict[str, Any]:
@@ -136,6 +151,18 @@ def _record(body: Body) -> dict[str, Any]:
         "quantization": _quantization(inputs.get("quantization")),
         "dynamic": ((inputs.get("spec") or {}).get("fp8") or {}).get("mode") == "Dynamic",
         "cached": Cached(inputs["commit"], inputs.get("hubCache", names.HUB)) if "commit" in inputs else None,
+        "renderer": data.get("renderer", ""),
+        "content": pack(data.get("template") or {}),
+    }
+
+
+def _microservice_record(body: Body) -> dict[str, Any]:
+    data = body.get("data") or {}
+    inputs = data.get("inputs") or {}
+    return {
+        "revision": body["revision"],
+        "default_image": inputs.get("image") if inputs.get("defaultImage") else None,
+        "refresh": inputs.get("refresh"),
         "renderer": data.get("renderer", ""),
         "content": pack(data.get("template") or {}),
     }

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 import uuid
 
 from vllm_operator.config import Settings
@@ -14,7 +15,9 @@ from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.connection import credentials, load_configuration, own_namespace
 from vllm_operator.controller.health import Health
 from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
+from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.probe import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
@@ -36,11 +39,13 @@ log = logging.getLogger(__name__)
 
 async def run(settings: Settings) -> int:
     """Run the operator until SIGTERM, SIGINT, a fault or the loss of its Lease. Returns the exit code."""
+    metrics = Metrics()
     # Two doors: what asks for the Lease, and what is shut when it is not held.
-    front = Cluster(await load_configuration())
+    front = Cluster(await load_configuration(), metrics.requested)
     elector = Elector(front, settings.lease_namespace or own_namespace(), _identity())
     guarded = sockets.factory(elector.holds, LEASE_SECONDS - TERM_SECONDS)
-    operator = Operator(settings, Cluster(await load_configuration(), guarded), elector)
+    cluster = Cluster(await load_configuration(), metrics.requested, guarded)
+    operator = Operator(settings, cluster, elector, metrics)
     _on_signals(operator.stopping)
     server = await operator.health.serve(settings.health_address, settings.health_port)
     try:
@@ -57,19 +62,31 @@ async def run(settings: Settings) -> int:
 class Operator:
     """All parts of one operator, and their order at the start and at the end."""
 
-    def __init__(self, settings: Settings, cluster: Cluster, elector: Elector) -> None:
+    def __init__(self, settings: Settings, cluster: Cluster, elector: Elector, metrics: Metrics) -> None:
         self.settings = settings
+        self.metrics = metrics
         self.cluster = cluster
         self.elector = elector
         self.stopping = asyncio.Event()
         self.feed = handlers.Feed(Store(), WorkQueue[Key](), asyncio.Event(), set())
-        self.health = Health(self.feed.queue, self._ready, elector.holds)
+        metrics.look_at(self.feed.queue, self.feed.store, elector.holds)
+        self.health = Health(self.feed.queue, self._ready, metrics)
         children = Children(self.feed.store, cluster, settings.defaults)
         queue = self.feed.queue
         ties = Ties(self.feed.store, settings.defaults, lambda key: queue.add(key, Priority.CHILD))
         progress = ProgressReader(cluster, enabled=settings.read_logs)
+        self.prober = Prober(
+            lambda key: queue.add(key, Priority.CHILD), enabled=settings.verify, proxy=settings.verify_proxy
+        )
         self.reconciler = Reconciler(
-            self.feed.store, cluster, children, ties, progress=progress, instance=socket.gethostname()
+            self.feed.store,
+            cluster,
+            children,
+            ties,
+            progress=progress,
+            prober=self.prober,
+            instance=socket.gethostname(),
+            calibrated=metrics.calibrated,
         )
 
     async def reconcile(self) -> int:
@@ -89,16 +106,21 @@ class Operator:
         stopped = asyncio.create_task(self.stopping.wait())
         log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
         parts = (holder, watcher, *workers)
+        self.health.parts = parts
         await asyncio.wait({stopped, *parts}, return_when=asyncio.FIRST_COMPLETED)
         self.stopping.set()
         failed = [task for task in parts if task.done()]
+        # What has failed shows in /healthz until the process has ended; an end that was asked for does not.
+        self.health.parts = failed
         for task in failed:
-            log.error("a part of the operator has ended, and so it ends", exc_info=task.exception())
+            error = None if task.cancelled() else task.exception()
+            log.error("a part of the operator has ended, and so it ends", exc_info=error)
         # Reconciling ends first, so that nothing is written on the word of a watch that has ended.
         for task in (*workers, listing, holder):
             task.cancel()
         await asyncio.gather(*workers, listing, holder, return_exceptions=True)
         await self.elector.release()  # now, since another operator waits for it
+        await self.prober.close()
         stop_watching.set()
         await asyncio.wait({watcher}, timeout=END_SECONDS)
         return 1 if failed else 0
@@ -142,11 +164,11 @@ class Operator:
         queue = self.feed.queue
         while True:
             key = await queue.get()
+            start, result = time.monotonic(), "error"
             try:
                 again = await self.reconciler(key)
             except Exception as error:
                 _failed(queue, key, error)
-                self.health.reconciles.labels("retry").inc()
             else:
                 queue.succeeded(key)
                 queue.drop_timer(key)
@@ -154,8 +176,9 @@ class Operator:
                     queue.add(key, Priority.USER)
                 elif again is not None:
                     queue.add_after(key, again)
-                self.health.reconciles.labels("done" if again is None else "waiting").inc()
+                result = "done" if again is None else "waiting"
             finally:
+                self.metrics.reconciled(key.kind, result, time.monotonic() - start)
                 queue.done(key)
 
 

@@ -1,11 +1,13 @@
 """Reconciles one resource: a function of what is, never of what changed."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
 from vllm_operator.api.observed import Observed
+from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget, Result
 from vllm_operator.api.reasons import ORDINARY, StalledError
 from vllm_operator.api.seen import ClaimFacts
 from vllm_operator.api.status import Condition, FP8QuantizationStatus, VLLMServerStatus
@@ -14,12 +16,14 @@ from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.kinds import KINDS
 from vllm_operator.controller.outcome import ApiError, WaitingError
+from vllm_operator.controller.probe import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.controller.ties import Everything, Ties
-from vllm_operator.desired import names
+from vllm_operator.desired import calibration, names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
+from vllm_operator.status.verified import question
 from vllm_operator.status.view import View
 
 OBSERVATION_SECONDS = 2.0
@@ -40,15 +44,20 @@ class Reconciler:
         ties: Ties,
         *,
         progress: ProgressReader,
+        prober: Prober,
         instance: str,
+        calibrated: Callable[[Result], None],
     ) -> None:
         self._store = store
         self._cluster = cluster
         self._children = children
         self._ties = ties
         self._progress = progress
+        self._prober = prober
         self._instance = instance
         """Name under which Events are posted: that of the pod, or of the host."""
+        self._calibrated = calibrated
+        """Told of each calibration once, whatever restarts: by whoever writes the record of its result."""
 
     async def __call__(self, key: Key) -> float | None:
         """Reconcile one resource. Returns after how many seconds to look again, if no event comes before.
@@ -65,6 +74,7 @@ class Reconciler:
         if entry is None or entry.deleting:
             self._children.forget(key)
             self._progress.forget(key)
+            self._prober.forget(key)
             return None
         now = datetime.now(UTC)
         try:
@@ -94,6 +104,10 @@ class Reconciler:
             blocked = kind.judge_blocked(seen, verdict, previous=entry.transitions, now=_text(now))
             await self._write(key, entry, blocked)
             return outcome.recheck_seconds(error)
+        if isinstance(observed, ObservedQuantization) and isinstance(wanted.target, QuantizationTarget):
+            result = calibration.new_result(observed, wanted.target)
+            if result is not None:
+                self._calibrated(result)
         seen = self._ties.observe(key)
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):
@@ -107,6 +121,8 @@ class Reconciler:
         said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
         done, progress_again = await self._progress.look(key, view.starting())
         seen = replace(seen, events=said, progress=done)
+        if isinstance(seen, Observed):
+            seen = replace(seen, answer=self._prober.look(key, question(view)))
         status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.

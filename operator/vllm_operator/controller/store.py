@@ -79,6 +79,10 @@ class Store:
         entry = self._entries.get(key)
         return entry if entry is not None and entry.body else None
 
+    def conditions(self) -> Iterator[tuple[str, Mapping[str, Transition]]]:
+        """The kind of each resource, and what its conditions say."""
+        return ((key.kind, entry.transitions) for key, entry in self._entries.items() if entry.body)
+
     def see(self, kind: str, body: Body) -> Key | None:
         """Take in an object. Returns the key that it concerns, or None when it brings nothing new."""
         key = _key(kind, body)
@@ -269,7 +273,10 @@ def _see_resource(entry: Entry, body: Body, version: int) -> bool:
     entry.status_digest = digest(owned(body, names.FIELD_MANAGER, "status"))
     entry.transitions = {
         condition["type"]: Transition(
-            condition["status"], condition["reason"], condition["lastTransitionTime"]
+            condition["status"],
+            condition["reason"],
+            condition["lastTransitionTime"],
+            condition["message"] if condition["type"] == "Verified" else "",
         )
         for condition in status.get("conditions") or ()
     }

@@ -33,7 +33,8 @@ class WorkQueue(Generic[K]):
     def __init__(self) -> None:
         self._waiting: tuple[dict[K, float], ...] = tuple({} for _ in Priority)
         """For each priority, keys in order of arrival and when they arrived (monotonic seconds)."""
-        self._active: set[K] = set()
+        self._active: dict[K, float] = {}
+        """Keys that a worker has, and since when (monotonic seconds)."""
         self._again: dict[K, Priority] = {}
         """Keys that came while they were worked on."""
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -94,14 +95,14 @@ class WorkQueue(Generic[K]):
                 if waiting:
                     key = next(iter(waiting))
                     del waiting[key]
-                    self._active.add(key)
+                    self._active[key] = time.monotonic()
                     return key
             self._more.clear()
             await self._more.wait()
 
     def done(self, key: K) -> None:
         """Give a key back; it is queued again if it came meanwhile."""
-        self._active.remove(key)
+        del self._active[key]
         priority = self._again.pop(key, None)
         if priority is not None:
             self.add(key, priority)
@@ -114,3 +115,7 @@ class WorkQueue(Generic[K]):
         """For how long the key that waits longest has waited."""
         arrivals = [min(waiting.values()) for waiting in self._waiting if waiting]
         return time.monotonic() - min(arrivals) if arrivals else 0.0
+
+    def active_oldest_seconds(self) -> float:
+        """For how long a worker has had the key that it has had longest."""
+        return time.monotonic() - min(self._active.values()) if self._active else 0.0

@@ -106,6 +106,13 @@ def _recorded(observed: ObservedQuantization) -> Result | None:
     return found[-1] if found else None
 
 
+def new_result(observed: ObservedQuantization, target: QuantizationTarget) -> Result | None:
+    """The result of a calibration that no record holds yet; None for files that were made by hand."""
+    if observed.quantization.spec.existing is not None or _recorded(observed) is not None:
+        return None
+    return target.result
+
+
 def _reported(observed: ObservedQuantization, fingerprint: str) -> Result | None:
     """The result that a calibration reports. That of another recipe is none, whenever it comes."""
     spec, job = observed.quantization.spec, names.calibration_job(observed.quantization, fingerprint)

@@ -23,3 +23,5 @@ class Defaults:
     images: Mapping[str, Image]
     gaudi_nodes: Mapping[str, str] = field(default_factory=dict)
     generations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    microservice_image: str = ""
+    """Image of microservices: the operator's own."""

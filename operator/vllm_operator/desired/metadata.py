@@ -24,7 +24,11 @@ def metadata(
     }
     if annotations:
         result["annotations"] = annotations
-    if owned:
+    if not owned:
+        # Argo CD, tracking by label, takes what has this label and no owner for a part of the Application
+        # of that name, and prunes what is not in Git (argo-cd v3.6.1, controller/cache/cache.go: isRoot).
+        del result["labels"][names.INSTANCE]
+    else:
         owner = {"apiVersion": API_VERSION, "kind": resource.kind, "name": resource.name, "uid": resource.uid}
         # No blockOwnerDeletion: it needs rights on finalizers.
         result["ownerReferences"] = [{**owner, "controller": True}]

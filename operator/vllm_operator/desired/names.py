@@ -3,9 +3,11 @@
 from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.kinds import Ours
 from vllm_operator.api.meta import GROUP
+from vllm_operator.api.resource import MICROSERVICE_SUFFIX
 from vllm_operator.api.vllmserver import VLLMServer
 
 FIELD_MANAGER = "vllm-operator"
+INSTANCE = "app.kubernetes.io/instance"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 SERVER = f"{GROUP}/server"
 QUANTIZATION = f"{GROUP}/quantization"
@@ -36,6 +38,10 @@ QUANT_CONFIG_FILE = "/etc/vllm/fp8/quant.json"
 """QUANT_CONFIG of these."""
 
 
+MICROSERVICE = "microservice"
+"""Component and container of the microservice's pods."""
+OF_MICROSERVICE = f"{GROUP}/microservice"
+"""Label of the microservice's pods: the server's own label would make them pods that hold its cache."""
 OF_SERVERS = "server"
 """Component of the pods that serve."""
 
@@ -54,7 +60,7 @@ def labels(resource: Ours, component: str = "server") -> dict[str, str]:
     """Labels of every child of a resource."""
     return {
         "app.kubernetes.io/name": "vllm",
-        "app.kubernetes.io/instance": resource.name,
+        INSTANCE: resource.name,
         MANAGED_BY: FIELD_MANAGER,
         label(resource.kind): resource.name,
         COMPONENT: component,
@@ -64,6 +70,26 @@ def labels(resource: Ours, component: str = "server") -> dict[str, str]:
 def deployment(name: str) -> str:
     """Name of a server's Deployment."""
     return name
+
+
+def microservice(name: str) -> str:
+    """Name of a server's microservice: of its Deployment, its Service and its PodDisruptionBudget."""
+    return f"{name}{MICROSERVICE_SUFFIX}"
+
+
+def microservice_selector(name: str) -> dict[str, str]:
+    """Labels that find the pods of a server's microservice."""
+    return {OF_MICROSERVICE: name, COMPONENT: MICROSERVICE}
+
+
+def microservice_record(server: VLLMServer, digest: str) -> str:
+    """Name of a record of a server's microservice."""
+    return f"{microservice(server.name)}-{digest}"
+
+
+def microservice_url(server: VLLMServer) -> str:
+    """Where a server's microservice is reached inside the cluster."""
+    return f"http://{microservice(server.name)}.{server.namespace}.svc:{server.spec.microservice.port}"
 
 
 def service(name: str) -> str:

@@ -30,6 +30,8 @@ _NOT_IN_PODS: dict[str, Any] = {
     "paused": True,
     "rollout": {"progress_deadline_seconds"},
     "service": True,
+    "verify": True,
+    "microservice": True,
     "cache": {"size", "storage_class_name", "access_modes", "retention"},
     # What comes of the reference decides, and stands beside the spec.
     "fp8": {"quantization_ref", "while_pending"},

@@ -8,7 +8,7 @@ from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import claims, devices, names, prefetch, promotion, records
+from vllm_operator.desired import claims, devices, microservice, names, prefetch, promotion, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -28,9 +28,18 @@ OPTIONAL_KINDS = frozenset({"PodDisruptionBudget", "ServiceAccount"})
 def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None) -> Desired[Target]:
     """Everything that should be for a server, in the order in which it is to be applied.
 
-    `cached` stands for what the prefetch has yet to find. Raises StalledError(InvalidForEngine) when the
-    engine cannot do what the spec asks for.
+    Its microservice comes last, and does not depend on how far the server is. `cached` stands for what the
+    prefetch has yet to find. Raises StalledError(InvalidForEngine) when the engine cannot do what the spec
+    asks for.
     """
+    wanted = _of_server(observed, defaults, cached)
+    stale = wanted.target.refresh_available or microservice.is_stale(observed, defaults)
+    manifests = (*wanted.manifests, *microservice.manifests(observed, defaults))
+    return Desired(replace(wanted.target, refresh_available=stale), manifests)
+
+
+def _of_server(observed: Observed, defaults: Defaults, cached: Cached | None) -> Desired[Target]:
+    """Everything that should be for the server itself."""
     server = observed.server
     claims.check(observed.claim, "spec.cache.claimName")
     devices.check_recipes(observed)
@@ -107,6 +116,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     # Until a revision is rolled out, pods of the one before may need what only that one wants.
     if deployment is not None and deployment.rolled_out(target.record) and not held:
         old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
+    old += [child for child in microservice.superfluous(observed, wanted) if child not in old]
     if target.prefetch is not None and prefetch.useless(observed, target.prefetch):
         old.append(observed.children["Job", target.prefetch.job])
     return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)
@@ -140,6 +150,7 @@ def basis(observed: Observed) -> Hashable:
         _replicas(observed),
         _pods_wanted(observed),
         prefetch.basis(observed),
+        microservice.basis(observed),
         promotion.basis(observed),
     )
 
@@ -241,9 +252,7 @@ def _replicas(observed: Observed) -> int | None:
     The same number is ours to write again, and with it the field comes back to the server's spec.
     """
     deployment, wanted = observed.deployment, observed.server.spec.replicas
-    if deployment is not None and deployment.replicas_manager and deployment.wanted_replicas != wanted:
-        return None
-    return wanted
+    return None if deployment is not None and deployment.left_alone(wanted) else wanted
 
 
 def _pods_wanted(observed: Observed) -> int:

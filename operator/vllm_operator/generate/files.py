@@ -7,6 +7,7 @@ from vllm_operator.api.reasons import Reason
 from vllm_operator.api.schema import crds
 from vllm_operator.generate import HEADER, dump
 from vllm_operator.generate.chart import chart
+from vllm_operator.importenv import table as guide
 
 
 def generated() -> dict[str, str]:
@@ -16,6 +17,7 @@ def generated() -> dict[str, str]:
         kind = crd["spec"]["names"]["kind"]
         files[f"docs/reference/{kind.lower()}.md"] = _reference(crd)
     files["docs/reference/reasons.md"] = _reasons()
+    files["docs/reference/guide-variables.md"] = guide.page()
     return files | chart()
 
 

@@ -8,10 +8,7 @@ from vllm_operator.api.embedded import Embedded
 from vllm_operator.api.meta import Model, list_set
 from vllm_operator.api.parts import DNS_LABEL, DNS_NAME, ResourceQuantities, Variable
 from vllm_operator.api.pod import RESERVED_LABELS, Annotations, Labels, Spreads
-from vllm_operator.config import DEFAULT_IMAGES, Settings
-
-REPOSITORY = "ghcr.io/vllm-operator/vllm-operator"
-"""Nothing is published there yet."""
+from vllm_operator.config import DEFAULT_IMAGES, REPOSITORY, Settings
 
 OWN_LABELS = ("app.kubernetes.io/part-of", "app.kubernetes.io/version")
 """Labels of the chart that others may set on pods of theirs."""
@@ -99,6 +96,16 @@ class GaudiNodes(Model):
     is that of their calibration."""
     g3: Labels = Field(default={})
     """Labels of nodes with Gaudi 3."""
+
+
+class Verify(Model):
+    """Asking servers for a token."""
+
+    enabled: bool = _SETTINGS.verify
+    """Ask servers through their Services for their models and one token, once a revision serves and every
+    ten minutes: condition `Verified`."""
+    proxy: Annotated[str, Field(max_length=512, pattern=r"^(https?://[^/?#\s]+/?)?$")] = ""
+    """HTTP proxy through which they are asked, such as `http://proxy:3128`. Empty: none."""
 
 
 class Resources(Model):
@@ -241,6 +248,8 @@ class Values(Model):
     read_logs: bool = _SETTINGS.read_logs
     """Read the last lines of logs to tell how far a start has come. With `false` the operator has no right
     to `pods/log`."""
+    verify: Verify = Verify()
+    """Asking servers for a token."""
     workers: Annotated[int, Field(ge=1, le=256)] = _SETTINGS.workers
     """Servers that are reconciled at the same time."""
     log_level: Literal["debug", "info", "warning"] = "info"

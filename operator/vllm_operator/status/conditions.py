@@ -10,12 +10,19 @@ from vllm_operator.api.status import Condition
 MAX_MESSAGE = 4096
 """Characters of a message that are kept; the API's limit is 32,768."""
 
+_STATUS: Mapping[bool | None, Literal["True", "False", "Unknown"]] = {
+    True: "True",
+    False: "False",
+    None: "Unknown",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a server is ready, and why."""
 
-    ready: bool
+    ready: bool | None
+    """None: nobody knows."""
     reason: Reason
     message: str
     stalled: bool = False
@@ -29,6 +36,8 @@ class Transition:
     status: str
     reason: str
     time: str
+    message: str = ""
+    """Kept only where `status.verified` needs it: a message is most of what a status weighs."""
 
 
 def conditions(
@@ -43,7 +52,7 @@ def conditions(
 
     `now` (RFC 3339, UTC) dates those whose status is new.
     """
-    said: list[tuple[str, bool, Verdict]] = [("Ready", verdict.ready, verdict)]
+    said: list[tuple[str, bool | None, Verdict]] = [("Ready", verdict.ready, verdict)]
     if verdict.stalled:
         said.append(("Stalled", True, verdict))
     elif not verdict.ready:
@@ -51,7 +60,7 @@ def conditions(
     said += [(kind, fact.ready, fact) for kind, fact in facts.items() if fact is not None]
     result = []
     for kind, is_true, why in said:
-        status: Literal["True", "False"] = "True" if is_true else "False"
+        status = _STATUS[is_true]
         before = previous.get(kind)
         result.append(
             Condition(

@@ -9,7 +9,7 @@ from vllm_operator.api.reasons import Reason
 from vllm_operator.api.status import QuantizationInUse, VLLMServerStatus, WarmupStatus
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
-from vllm_operator.status import fp8, pods, prefetch, warmup
+from vllm_operator.status import fp8, microservice, pods, prefetch, verified, warmup
 from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import Check, View
 
@@ -21,7 +21,7 @@ pkg/controller/deployment/util)."""
 def held(view: View) -> str:
     """What to know where another manager has set the Deployment's replicas: spec.replicas has no effect."""
     deployment, wanted = view.deployment, view.server.spec.replicas
-    if deployment is None or not deployment.replicas_manager or deployment.wanted_replicas == wanted:
+    if deployment is None or not deployment.left_alone(wanted):
         return ""
     give_back = view.kubectl(f"scale deployment/{names.deployment(view.server.name)} --replicas={wanted}")
     return (
@@ -150,6 +150,8 @@ def judge(
         "ModelCached": prefetch.cached(view, verdict),
         "Quantized": fp8.quantized(view),
         "Available": availability(observed, serving),
+        "MicroserviceReady": microservice.judge(observed),
+        "Verified": verified.judge(view, observed.answer, previous.get("Verified")),
     }
     status = _status(observed, verdict, facts, previous, now)
     cached = target.prefetch.cached if target.prefetch else None
@@ -172,7 +174,11 @@ def judge_blocked(
     observed: Observed, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could not all be made, for the reason in the verdict."""
-    return _status(observed, verdict, {"Available": availability(observed, verdict)}, previous, now)
+    facts = {
+        "Available": availability(observed, verdict),
+        "MicroserviceReady": microservice.judge(observed),
+    }
+    return _status(observed, verdict, facts, previous, now)
 
 
 def judge_invalid(

@@ -1,0 +1,174 @@
+"""The children of a server's LLM microservice.
+
+Its pod template is in a record of its own, as the server's is: a new operator, whose image is also its image,
+rolls none of its pods before `spec.rollout.refresh` changes.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection, Hashable
+from typing import Any
+
+from vllm_operator.api.observed import MicroserviceRecord, Observed
+from vllm_operator.api.seen import Child, Manifest, Ref
+from vllm_operator.api.vllmserver import VLLMServer
+from vllm_operator.desired import names, records
+from vllm_operator.desired.canonical import digest
+from vllm_operator.desired.defaults import Defaults
+from vllm_operator.desired.engine import literal
+from vllm_operator.desired.metadata import metadata
+from vllm_operator.desired.render import render
+
+PORT = 9000
+USER = 65532
+"""uid and gid of the operator's image."""
+DRAIN_SECONDS = 120
+"""How long running answers may go on after SIGTERM (its LLM_MICROSERVICE_GRACE_SECONDS)."""
+PRE_STOP_SECONDS = 5
+CLOSE_SECONDS = 10
+RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+
+
+def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:
+    """Everything that should be for the microservice, the record of its template first."""
+    server = observed.server
+    if not server.spec.microservice.enabled:
+        return []
+    inputs, recorded = _inputs(observed, defaults), _recorded(observed, defaults)
+    template = records.unpack(recorded.content) if recorded else _template(server, inputs)
+    made = [] if recorded else [_record(observed, inputs, template)]
+    spec, name = server.spec.microservice, names.microservice(server.name)
+    selector = names.microservice_selector(server.name)
+    meta = metadata(server, name, component=names.MICROSERVICE)
+    service = render("service", metadata=meta, type="ClusterIP", selector=selector, port=spec.port)
+    budget = [render("poddisruptionbudget", metadata=meta, selector=selector)] if spec.replicas > 1 else []
+    deployment = render(
+        "deployment",
+        metadata=meta,
+        replicas=_replicas(observed),
+        progress_deadline_seconds=600,
+        selector=selector,
+        max_surge=1,
+        max_unavailable=0,
+    )
+    deployment["spec"]["template"] = template
+    return [*made, service, *budget, deployment]
+
+
+def is_stale(observed: Observed, defaults: Defaults) -> bool:
+    """Whether the present operator would make another template, or take another default image."""
+    server, recorded = observed.server, _recorded(observed, defaults)
+    if recorded is None or not server.spec.microservice.enabled:
+        return False
+    if recorded.default_image and recorded.default_image != defaults.microservice_image:
+        return True
+    if recorded.renderer == records.renderer():
+        return False
+    template = _template(server, _inputs(observed, defaults))
+    return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
+
+
+def superfluous(observed: Observed, wanted: Collection[Ref]) -> list[Child]:
+    """Children of the microservice that may go: all when it is switched off, else old records."""
+    found, name = observed.microservice_records, names.microservice(observed.server.name)
+    if not observed.server.spec.microservice.enabled:
+        kinds = ("Deployment", "Service", "PodDisruptionBudget")
+        made = (observed.children.get((kind, name)) for kind in kinds if (kind, name) not in wanted)
+        return [*found, *(child for child in made if child is not None)]
+    deployment = observed.microservice
+    record = deployment.record if deployment else None
+    if deployment is None or record is None or not deployment.rolled_out(record):
+        return []
+    # The newest is that of the template asked for: what is rolled out and older is about to be replaced.
+    return [each for each in found[:-1] if each.name != names.microservice_record(observed.server, record)]
+
+
+def basis(observed: Observed) -> Hashable:
+    """All that `manifests` looks at beside the spec."""
+    found = tuple((record.name, record.uid) for record in observed.microservice_records)
+    return found, _replicas(observed)
+
+
+def _replicas(observed: Observed) -> int | None:
+    """The replica count, or None where another manager has set one."""
+    deployment, wanted = observed.microservice, observed.server.spec.microservice.replicas
+    return None if deployment is not None and deployment.left_alone(wanted) else wanted
+
+
+def _inputs(observed: Observed, defaults: Defaults) -> dict[str, Any]:
+    """Everything that decides a pod of it."""
+    server = observed.server
+    spec, model = server.spec.microservice, server.spec.model
+    image = spec.image or _pinned(observed) or defaults.microservice_image
+    values = {
+        "image": image,
+        "defaultImage": spec.image is None,
+        "connector": spec.connector,
+        "resources": spec.resources.model_dump(by_alias=True, exclude_none=True) if spec.resources else None,
+        "endpoint": names.url(server),
+        "model": (model.served_names or [model.name])[0],
+        "imagePullSecrets": [secret.name for secret in server.spec.image_pull_secrets or ()],
+        "serviceAccount": server.spec.service_account_name or names.service_account(server),
+        "refresh": server.spec.rollout.refresh,
+    }
+    return {key: value for key, value in values.items() if value not in (None, [])}
+
+
+def _pinned(observed: Observed) -> str | None:
+    """The default image as it was when this server first used it with the present `rollout.refresh`."""
+    refresh = observed.server.spec.rollout.refresh
+    found = (each for each in reversed(observed.microservice_records) if each.refresh == refresh)
+    return next((record.default_image for record in found if record.default_image), None)
+
+
+def _digest(inputs: dict[str, Any]) -> str:
+    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _recorded(observed: Observed, defaults: Defaults) -> MicroserviceRecord | None:
+    name = names.microservice_record(observed.server, _digest(_inputs(observed, defaults)))
+    return next((record for record in observed.microservice_records if record.name == name), None)
+
+
+def _record(observed: Observed, inputs: dict[str, Any], template: Manifest) -> Manifest:
+    found, name = observed.microservice_records, names.microservice_record(observed.server, _digest(inputs))
+    manifest = render(
+        "controllerrevision",
+        metadata=metadata(observed.server, name, component=names.MICROSERVICE),
+        revision=found[-1].revision + 1 if found else 1,
+        inputs=inputs,
+        renderer=records.renderer(),
+    )
+    manifest["data"] |= {"component": names.MICROSERVICE, "template": template}
+    return manifest
+
+
+def _template(server: VLLMServer, inputs: dict[str, Any]) -> Manifest:
+    environment = {
+        "LLM_MODEL_SERVER_ENDPOINT": inputs["endpoint"],
+        "LLM_MODEL_NAME": inputs["model"],
+        "LLM_CONNECTOR": inputs["connector"],
+        "LLM_MICROSERVICE_GRACE_SECONDS": str(DRAIN_SECONDS),
+    }
+    labels = {
+        "app.kubernetes.io/name": "llm-microservice",
+        "app.kubernetes.io/instance": server.name,
+        **names.microservice_selector(server.name),
+        names.RECORD: _digest(inputs),
+    }
+    return render(
+        "microservice",
+        labels=labels,
+        service_account=inputs["serviceAccount"],
+        image_pull_secrets=[{"name": name} for name in inputs.get("imagePullSecrets", ())],
+        user=USER,
+        container=names.MICROSERVICE,
+        image=inputs["image"],
+        env=[{"name": name, "value": literal(value)} for name, value in environment.items()],
+        port=PORT,
+        resources=inputs.get("resources") or RESOURCES,
+        pre_stop_seconds=PRE_STOP_SECONDS,
+        drain_seconds=DRAIN_SECONDS,
+        close_seconds=CLOSE_SECONDS,
+    )

@@ -1,0 +1,1 @@
+"""From the dotenv files of the guide to resources."""

@@ -1,0 +1,31 @@
+"""Whether a server's microservice answers. It decides nothing else: the server is ready without it."""
+
+from vllm_operator.api.observed import Observed
+from vllm_operator.api.reasons import Reason
+from vllm_operator.desired import names
+from vllm_operator.status import pods
+from vllm_operator.status.conditions import Verdict
+
+
+def judge(observed: Observed) -> Verdict | None:
+    """What there is to say of it; None where it is not asked for."""
+    server, deployment = observed.server, observed.microservice
+    if not server.spec.microservice.enabled:
+        return None
+    name = names.microservice(server.name)
+    if deployment is None or not deployment.observed():
+        return Verdict(False, Reason.ROLLING_OUT, "Waiting for the Deployment controller")
+    wanted, ready = deployment.wanted_replicas, deployment.ready_replicas
+    if not wanted:
+        return Verdict(False, Reason.SUSPENDED, f"Deployment {name} is scaled to 0")
+    if ready >= wanted:
+        return Verdict(
+            True, Reason.SERVING, f"Serves at {names.microservice_url(server)}/v1/chat/completions"
+        )
+    if deployment.failure:
+        again = names.kubectl(server.namespace, f"rollout restart deployment/{name}")
+        return pods.refused("Pods of the microservice are", deployment.failure, again)
+    label = f"{names.OF_MICROSERVICE}={server.name}"
+    look = names.kubectl(server.namespace, f"get pods -l {label}")
+    message = f"{ready} of {wanted} pods answer; they do once the server does. See {look}"
+    return Verdict(False, Reason.ROLLING_OUT, message)

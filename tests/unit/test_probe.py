@@ -1,0 +1,267 @@
+"""Asking a server as a client would: what comes of every way that it can go, on real sockets of loopback."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.harness.answering import Answering
+from vllm_operator.api.observed import Answer, Question
+from vllm_operator.controller import probe
+from vllm_operator.controller.probe import ATTEMPTS, MAX_BYTES, Prober, ask
+from vllm_operator.controller.store import Key
+
+KEY = Key("VLLMServer", "ns", "chat")
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    with Answering("org/model") as answering:
+        yield answering
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with probe.client() as asking:
+        yield asking
+
+
+def question(server: Answering, model: str = "org/model", record: str = "r1") -> Question:
+    return Question(server.url, model, record)
+
+
+async def test_a_server_is_asked_for_its_models_and_one_token(
+    server: Answering, client: httpx.AsyncClient
+) -> None:
+    answer = await ask(client, question(server))
+    assert answer.reason == "Answers"
+    assert answer.detail.startswith(f"{server.url}/v1 lists org/model, first token after 0.")
+    (_, models, _), (method, path, body) = server.asked
+    assert (models, method, path) == ("/v1/models", "POST", "/v1/completions")
+    assert (body["model"], body["max_tokens"], body["stream"]) == ("org/model", 1, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ({"models": {"data": [{"id": "other"}]}}, "ModelNotServed", "does not list org/model, but: other"),
+        ({"models": {"data": []}}, "ModelNotServed", "but: none"),
+        ({"models": b"<html>"}, "NotAnswering", "something else than a list"),
+        ({"models": b"[" * 100_000}, "NotAnswering", "something else than a list"),
+        ({"models": {"data": 5}}, "NotAnswering", "something else than a list"),
+        ({"models": b" " * (MAX_BYTES + 1)}, "NotAnswering", f"more than {MAX_BYTES} bytes"),
+        ({"token": b"x" * (MAX_BYTES + 1)}, "NotAnswering", f"more than {MAX_BYTES} bytes"),
+        ({"token": b"data: [DONE]\n\n"}, "NotAnswering", "without a token"),
+        ({"token": b'data: {"error": {"code": 500}}\n\n'}, "NotAnswering", "without a token"),
+    ],
+)
+async def test_what_is_answered_decides(
+    server: Answering, client: httpx.AsyncClient, change: dict[str, Any], reason: str, words: str
+) -> None:
+    for name, value in change.items():
+        setattr(server, name, value)
+    answer = await ask(client, question(server))
+    assert answer.reason == reason
+    assert words in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "reason"),
+    [
+        ("models", 401, "KeyRequired"),
+        ("models", 403, "KeyRequired"),
+        ("models", 404, "NotAnswering"),
+        ("models", 500, "NotAnswering"),
+        ("models", 307, "NotAnswering"),
+        ("completions", 401, "KeyRequired"),
+        ("completions", 500, "NotAnswering"),
+        ("completions", 503, "NotAnswering"),
+        ("completions", 404, "Answers"),
+        ("completions", 400, "Answers"),
+    ],
+)
+async def test_every_status_means_something(
+    server: Answering, client: httpx.AsyncClient, path: str, status: int, reason: str
+) -> None:
+    server.status[f"/v1/{path}"] = status
+    answer = await ask(client, question(server))
+    assert answer.reason == reason
+    assert str(status) in answer.detail
+
+
+async def test_no_redirect_is_followed(server: Answering, client: httpx.AsyncClient) -> None:
+    with Answering("org/model") as elsewhere:
+        server.status["/v1/models"] = 302
+        server.headers["Location"] = f"{elsewhere.url}/v1/models"
+        assert (await ask(client, question(server))).reason == "NotAnswering"
+        assert elsewhere.asked == []
+
+
+async def test_what_is_said_of_models_is_short(server: Answering, client: httpx.AsyncClient) -> None:
+    server.models = {"data": [{"id": "m" * 5000} for _ in range(100)]}
+    assert len((await ask(client, question(server))).detail) < 1000
+
+
+async def test_a_server_that_refuses_connections_does_not_answer(client: httpx.AsyncClient) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        answer = await ask(client, Question(f"http://127.0.0.1:{closed.getsockname()[1]}", "m", "r"))
+    assert answer.reason == "NotAnswering"
+    assert "takes no connection" in answer.detail
+
+
+async def test_a_way_that_swallows_connections_is_told_apart(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a NetworkPolicy does: the backlog is full, and the kernel drops what comes."""
+    client.timeout = httpx.Timeout(5, connect=0.2)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        others = [socket.socket() for _ in range(4)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        await asyncio.sleep(0.05)
+        answer = await ask(client, Question(f"http://127.0.0.1:{full.getsockname()[1]}", "m", "r"))
+        for other in others:
+            other.close()
+    assert answer.reason == "Unreachable"
+    assert "timed out" in answer.detail
+
+
+async def test_a_name_that_does_not_resolve_is_no_fault_of_the_server(client: httpx.AsyncClient) -> None:
+    answer = await ask(client, Question("http://chat.ns.svc.invalid:8008", "m", "r"))
+    assert answer.reason == "Unreachable"
+
+
+async def test_a_server_that_hangs_does_not_answer(client: httpx.AsyncClient) -> None:
+    client.timeout = httpx.Timeout(0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        answer = await ask(client, Question(f"http://127.0.0.1:{hanging.getsockname()[1]}", "m", "r"))
+    assert answer.reason == "NotAnswering"
+    assert "takes connections and has not answered" in answer.detail
+
+
+async def test_proxies_of_the_environment_are_not_asked(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Answering("org/model") as surroundings:
+        monkeypatch.setenv("HTTP_PROXY", surroundings.url)
+        monkeypatch.setenv("http_proxy", surroundings.url)
+        async with probe.client() as asking:
+            assert (await ask(asking, question(server))).reason == "Answers"
+        assert surroundings.asked == []
+
+
+async def test_a_proxy_that_is_set_is_asked_for_the_whole_address(server: Answering) -> None:
+    async with probe.client(server.url) as asking:
+        answer = await ask(asking, Question("http://chat.ns.svc:8008", "org/model", "r"))
+    assert answer.reason == "Answers"
+    assert [path for _, path, _ in server.asked] == [
+        "http://chat.ns.svc:8008/v1/models",
+        "http://chat.ns.svc:8008/v1/completions",
+    ]
+
+
+class Woken:
+    """Counts who was woken, and lets a test wait for it."""
+
+    def __init__(self) -> None:
+        self.keys: asyncio.Queue[Key] = asyncio.Queue()
+
+    def __call__(self, key: Key) -> None:
+        self.keys.put_nowait(key)
+
+    async def wait(self) -> None:
+        async with asyncio.timeout(20):
+            assert await self.keys.get() == KEY
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(probe, "PAUSE_SECONDS", 0.01)
+
+
+async def asked_times(server: Answering, number: int) -> None:
+    async with asyncio.timeout(20):
+        while len(server.asked) < number:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.usefixtures("quick")
+async def test_an_answer_wakes_a_server_once_while_it_stays_the_same(server: Answering) -> None:
+    woken = Woken()
+    prober = Prober(woken)
+    assert prober.look(KEY, question(server)) is None
+    await woken.wait()
+    first = prober.look(KEY, question(server))
+    assert isinstance(first, Answer)
+    assert first.reason == "Answers"
+    await asked_times(server, 8)
+    assert woken.keys.empty()
+    server.status["/v1/models"] = 500
+    await woken.wait()
+    failed = prober.look(KEY, question(server))
+    assert failed is not None
+    assert failed.reason == "NotAnswering"
+    server.status["/v1/models"] = 200
+    await woken.wait()
+    await prober.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_failure_is_told_when_it_has_come_again(server: Answering) -> None:
+    woken = Woken()
+    prober = Prober(woken)
+    server.status["/v1/models"] = 503
+    prober.look(KEY, question(server))
+    await asked_times(server, ATTEMPTS - 1)
+    assert prober.look(KEY, question(server)) is None
+    await woken.wait()
+    assert len(server.asked) >= ATTEMPTS
+    await prober.close()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_another_revision_is_asked_anew(server: Answering) -> None:
+    woken = Woken()
+    prober = Prober(woken)
+    prober.look(KEY, question(server))
+    await woken.wait()
+    assert prober.look(KEY, question(server, record="r2")) is None
+    await woken.wait()
+    assert prober.look(KEY, question(server, record="r2")) is not None
+    await prober.close()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("how", ["forgotten", "nothing to ask", "closed"])
+async def test_who_is_forgotten_is_not_asked_again(server: Answering, how: str) -> None:
+    woken = Woken()
+    prober = Prober(woken)
+    prober.look(KEY, question(server))
+    await woken.wait()
+    if how == "forgotten":
+        prober.forget(KEY)
+    elif how == "nothing to ask":
+        assert prober.look(KEY, None) is None
+    else:
+        await prober.close()
+    await asyncio.sleep(0.1)
+    before = len(server.asked)
+    await asyncio.sleep(0.3)
+    assert len(server.asked) == before
+    await prober.close()
+
+
+async def test_when_it_is_switched_off_nobody_is_asked(server: Answering) -> None:
+    prober = Prober(Woken(), enabled=False)
+    assert prober.look(KEY, question(server)) is None
+    await asyncio.sleep(0.1)
+    assert server.asked == []
+    await prober.close()
