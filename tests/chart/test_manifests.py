@@ -14,6 +14,7 @@ from vllm_operator.generate.installs import HelmError, installs
 
 MANIFESTS = REPOSITORY / "manifests"
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "audit", "warn")}
+INSTALLS = installs(REPOSITORY)
 WORDS = ("--skip-tests", "--include-crds")
 
 Key = tuple[str, str, str]
@@ -46,9 +47,9 @@ def kustomize(overlay: str) -> list[Object]:
     return list(yaml.safe_load_all(done.stdout))
 
 
-@pytest.mark.parametrize("name", sorted(installs(REPOSITORY)))
+@pytest.mark.parametrize("name", sorted(INSTALLS))
 def test_rendered_files_are_as_rendered(name: str) -> None:
-    assert (REPOSITORY / name).read_text() == installs(REPOSITORY)[name], "run `make generate`"
+    assert (REPOSITORY / name).read_text() == INSTALLS[name], "run `make generate`"
 
 
 def test_install_yaml_is_the_chart() -> None:
@@ -71,7 +72,7 @@ def test_overlays_are_the_chart(overlay: str, values: Values) -> None:
 
 def test_folders_hold_nothing_else() -> None:
     kustomizations = {"manifests/base", "manifests/overlays/cluster-wide", "manifests/overlays/namespaced"}
-    expected = {*installs(REPOSITORY), *(f"{folder}/kustomization.yaml" for folder in kustomizations)}
+    expected = {*INSTALLS, *(f"{folder}/kustomization.yaml" for folder in kustomizations)}
     found = {
         str(file.relative_to(REPOSITORY))
         for folder in kustomizations

@@ -158,6 +158,18 @@ def test_another_release_name_gets_names_of_its_own() -> None:
     assert only(objects, "Deployment")["metadata"]["name"] == "models-vllm-operator"
 
 
+def test_a_spread_of_ones_own_is_taken_as_it_is() -> None:
+    common = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    given = common | {"labelSelector": {"matchLabels": {"a": "b"}}}
+    template = only(render({"topologySpreadConstraints": [common, given]}), "Deployment")["spec"]["template"]
+    filled, taken = template["spec"]["topologySpreadConstraints"]
+    assert taken == given
+    labels = filled.pop("labelSelector")["matchLabels"]
+    assert filled == common
+    assert labels.items() <= template["metadata"]["labels"].items()
+    assert labels["app.kubernetes.io/component"] == "operator"
+
+
 def test_extra_labels_are_everywhere() -> None:
     for each in render({"extraLabels": {"team": "platform"}}):
         assert each["metadata"]["labels"]["team"] == "platform"

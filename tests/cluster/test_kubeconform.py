@@ -7,6 +7,7 @@ import pytest
 from tests.harness.api import Api
 from tests.harness.binaries import REPOSITORY, find_binary
 from tests.harness.helm import Values, template
+from tests.harness.operator import Cluster
 from tests.harness.schemas import write_schemas
 
 EVERYTHING = REPOSITORY / "tests" / "chart" / "everything.yaml"
@@ -15,9 +16,9 @@ FOREIGN = "ServiceMonitor,PrometheusRule"
 
 
 @pytest.fixture(scope="module")
-def location(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> str:
+def location(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where kubeconform finds the schemas of everything that the API server knows."""
-    return write_schemas(cluster.api, tmp_path_factory.mktemp("schemas"))  # type: ignore[attr-defined]
+    return write_schemas(cluster.api, tmp_path_factory.mktemp("schemas"))
 
 
 def kubeconform(location: str, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

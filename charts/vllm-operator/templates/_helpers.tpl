@@ -12,6 +12,12 @@ app.kubernetes.io/name: vllm-operator
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* What finds the operator's pods, and not that of `helm test`. A Deployment's selector can never change. */}}
+{{- define "vllm-operator.operatorLabels" -}}
+{{ include "vllm-operator.selectorLabels" . }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
 {{/* Helm adds the label managed-by itself when it installs. */}}
 {{- define "vllm-operator.labels" -}}
 {{ include "vllm-operator.selectorLabels" . }}
@@ -125,10 +131,11 @@ capabilities:
 {{- end -}}
 
 {{- define "vllm-operator.topologySpreadConstraints" -}}
-{{- $own := dict "labelSelector" (dict "matchLabels" (include "vllm-operator.selectorLabels" . | fromYaml)) -}}
+{{- $own := dict "matchLabels" (include "vllm-operator.operatorLabels" . | fromYaml) -}}
 {{- $constraints := list -}}
 {{- range .Values.topologySpreadConstraints -}}
-{{- $constraints = append $constraints (merge (dict) . $own) -}}
+{{- /* Not by merge, which would mix labels of ours into a selector that is given. */ -}}
+{{- $constraints = append $constraints (hasKey . "labelSelector" | ternary . (set (deepCopy .) "labelSelector" $own)) -}}
 {{- end -}}
 {{- toYaml $constraints -}}
 {{- end -}}

@@ -238,7 +238,8 @@ class Values(Model):
         Field(max_length=64),
         *list_set(),
     ] = Field(default=[])
-    """Beginnings of images that servers may name, such as `registry.example.com/`. Empty: any image."""
+    """Registries, with or without the beginning of a path, that images may be of, such as
+    `registry.example.com/models/`. The default images must be among them. Empty: all."""
     platform_assigns_ids: bool = False
     """Leave uid, gid and fsGroup of the operator's pod and of all pods that it makes to the platform, as
     OpenShift wants it."""
