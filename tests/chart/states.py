@@ -24,7 +24,7 @@ NOW = "2026-01-02T04:00:00Z"
 GENERATION = 1
 MADE_IMPOSSIBLE = (
     *(Reason.CHILD_REJECTED, Reason.NOT_OWNED, Reason.INVALID_FOR_ENGINE),
-    *(Reason.CACHE_NOT_SHAREABLE, Reason.PAUSED),
+    *(Reason.CACHE_NOT_SHAREABLE, Reason.IMAGE_NOT_ALLOWED, Reason.PAUSED),
 )
 """Reasons for which children cannot be made (StalledError)."""
 Object = dict[str, Any]
