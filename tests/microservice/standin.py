@@ -126,6 +126,8 @@ class StandIn:
             return await self._stream(request, body, kind)
         if script.get("fault") == "break":
             _abort(request)
+        if script.get("fault") == "hold":
+            await self._held()
         text = "".join([token async for token in self._tokens(body)])
         if script.get("fault") == "gibberish":
             return web.json_response({"choices": []})
@@ -154,6 +156,9 @@ class StandIn:
             await self._write(answer, _chunk(kind, {"delta": {"role": "assistant", "content": ""}}))
         sent = 0
         async for token in self._tokens(body):
+            if sent == script.get("after", 2) and script.get("fault") == "short":
+                await answer.write_eof()
+                return answer
             if "fault" in script and sent == script.get("after", 2):
                 await self._fail(request, answer, script["fault"])
             part = {"text": token} if kind == "text_completion" else {"delta": {"content": token}}
@@ -186,8 +191,11 @@ class StandIn:
         elif fault == "silence":
             await asyncio.sleep(600)
         elif fault == "hold":
-            while not self.hold.is_set():
-                await asyncio.sleep(0.01)
+            await self._held()
+
+    async def _held(self) -> None:
+        while not self.hold.is_set():
+            await asyncio.sleep(0.01)
 
 
 def _chunk(kind: str, part: dict[str, Any]) -> bytes:

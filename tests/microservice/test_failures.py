@@ -104,6 +104,7 @@ FAULTS = {
     "gibberish": "upstream",
     "endless": "upstream",
     "silence": "timeout",
+    "short": "upstream",
 }
 
 
