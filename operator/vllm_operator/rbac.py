@@ -23,8 +23,11 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "services", _CHILD),
     ("apps", "controllerrevisions", (*_CHILD, "delete")),
     ("apps", "deployments", _CHILD),
+    ("autoscaling", "horizontalpodautoscalers", (*_CHILD, "delete")),
     ("batch", "jobs", (*_CHILD, "delete")),
     ("events.k8s.io", "events", ("create",)),
+    # Of a kind that may not exist: listed, not watched.
+    ("monitoring.coreos.com", "podmonitors", ("create", "delete", "get", "list", "patch")),
     ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),
     (GROUP, "fp8quantizations", ("list", "watch")),
     (GROUP, "fp8quantizations/status", ("patch",)),

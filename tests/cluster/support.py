@@ -15,7 +15,7 @@ RECORD_LABEL = "vllm-operator.dev/record"
 MANAGER = "vllm-operator"
 CHILD_KINDS = (
     *("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "PodDisruptionBudget"),
-    *("Deployment", "ConfigMap", "Job"),
+    *("Deployment", "ConfigMap", "Job", "HorizontalPodAutoscaler"),
 )
 IMAGE = "registry.example/vllm:a"
 ENGINE = {"family": "vllm", "version": "0.32"}

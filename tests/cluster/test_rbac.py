@@ -1,12 +1,13 @@
 """The operator needs all the rights that it ships, and no others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
 import pytest
 
 from tests.cluster import quantizing, support
+from tests.harness import monitoring
 from tests.harness.api import Api
 from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess, shipped_rbac
@@ -55,6 +56,15 @@ def _give_account(api: Api, namespace: str) -> None:
     support.put(api, support.server(namespace, life="no-mount", model=model, serviceAccountName="puller"))
 
 
+@pytest.fixture
+def pod_monitors(cluster: Cluster) -> Iterator[None]:
+    """The cluster knows the kind PodMonitor."""
+    monitoring.install(cluster.api)
+    yield
+    monitoring.remove(cluster.api)
+
+
+@pytest.mark.usefixtures("pod_monitors")
 def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: str, audit: Audit) -> None:
     assert not [right for right in shipped() if "*" in right or right[1].startswith("secrets")]
     operator, standby = OperatorProcess(cluster, [namespace]), OperatorProcess(cluster, [namespace])
@@ -62,8 +72,13 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         operator.start(wait=False)  # without some rights it is never ready
         # While one is filled, served and edited, another one warms up, and its log is read in time.
         support.put(api, support.server(namespace, "warms", life="never-ready"))
-        support.put(api, support.server(namespace, replicas=2, prefetch=True))
+        scaled, monitored = {"maxReplicas": 3}, {"podMonitor": {"interval": "1m"}}
+        support.put(
+            api,
+            support.server(namespace, replicas=2, prefetch=True, autoscaling=scaled, monitoring=monitored),
+        )
         support.wait_serving(api, namespace)
+        api.wait_object("PodMonitor", namespace, "chat")
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
             label = {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}
@@ -79,6 +94,9 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         support.put(api, support.server(namespace, engineArgs={"seed": 1}))
         support.wait_serving(api, namespace)
         api.wait_for(lambda: first not in support.records(api, namespace), message="the old record is pruned")
+        # What no pod depends on has gone with the edit.
+        api.wait_gone("HorizontalPodAutoscaler", namespace, "chat")
+        api.wait_gone("PodMonitor", namespace, "chat")
         # The budget has gone with the second replica. A given account takes the place of the own one, and
         # of what its pod misses only Events tell.
         api.wait_gone("PodDisruptionBudget", namespace, "chat")

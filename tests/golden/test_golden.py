@@ -71,15 +71,17 @@ def test_folders_are_all_complete() -> None:
 def test_records_hold_the_template_that_the_deployment_has(case: str) -> None:
     children = load(case)
     (record,) = (child for child in children if "template" in child.get("data", {}))
-    assert record["data"]["template"] == children[-1]["spec"]["template"]
-    assert children[-1]["kind"] == "Deployment"
+    assert record["data"]["template"] == deployment(children)["spec"]["template"]
+    # What makes pods comes after all that they need.
+    rest = {child["kind"] for child in children[children.index(deployment(children)) + 1 :]}
+    assert rest <= {"HorizontalPodAutoscaler", "PodMonitor"}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_text_of_the_resource_is_lost(case: str) -> None:
     """Arguments and values come out as they stood, but for `$`, which the kubelet would expand."""
     (spec,) = (each["spec"] for each in documents(HERE / case / "CR.yaml") if each["kind"] == "VLLMServer")
-    container = load(case)[-1]["spec"]["template"]["spec"]["containers"][0]
+    container = deployment(load(case))["spec"]["template"]["spec"]["containers"][0]
     words = [word.replace("$$", "$") for word in container["args"]]
     given = spec.get("extraArgs", [])
     assert words[len(words) - len(given) :] == given
@@ -89,6 +91,11 @@ def test_no_text_of_the_resource_is_lost(case: str) -> None:
     for variable in spec.get("extraEnv", []):
         value = values[variable["name"]]
         assert (value.replace("$$", "$") if value else value) == variable.get("value")
+
+
+def deployment(children: list[dict[str, Any]]) -> dict[str, Any]:
+    (found,) = (child for child in children if child["kind"] == "Deployment")
+    return found
 
 
 def load(case: str) -> list[dict[str, Any]]:

@@ -141,7 +141,8 @@ def test_no_text_at_all_changes_the_structure_of_a_child(text: str) -> None:
 def check_structure(text: str) -> None:
     made = children(text)
     assert [shape(child) for child in made] == PLAIN
-    container = made[-1]["spec"]["template"]["spec"]["containers"][0]
+    (deployment,) = (child for child in made if child["kind"] == "Deployment")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
     assert container["args"][-1] == "w" + text.replace("$", "$$")
     assert {"name": "A", "value": "v" + text.replace("$", "$$")} in container["env"]
 

@@ -7,6 +7,9 @@ from vllm_operator.api.reasons import Reason
 from vllm_operator.api.seen import Child, Seen
 from vllm_operator.api.vllmserver import VLLMServer
 
+AUTOSCALER = "HorizontalPodAutoscaler"
+POD_MONITOR = "PodMonitor"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentFacts(Child):
@@ -47,6 +50,24 @@ class DeploymentFacts(Child):
             and self.replicas == self.updated_replicas
             and (min(self.updated_replicas, self.ready_replicas) > 0 or self.wanted_replicas == 0)
         )
+
+
+class Said(NamedTuple):
+    """A condition in the words of somebody else's controller."""
+
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalerFacts(Child):
+    """A HorizontalPodAutoscaler, as its controller describes it."""
+
+    able: Said | None
+    """Whether it can read and write the number of replicas; None until it has tried."""
+    active: Said | None
+    """Whether it gets its metric; None until it has asked."""
 
 
 class Source(NamedTuple):
@@ -162,6 +183,13 @@ class Observed(Seen):
         """The server's Deployment."""
         child = self.children.get(("Deployment", self.server.name))
         return child if isinstance(child, DeploymentFacts) else None
+
+    @property
+    def autoscaler(self) -> AutoscalerFacts | None:
+        """The server's own HorizontalPodAutoscaler."""
+        child = self.children.get((AUTOSCALER, self.server.name))
+        own = child is not None and child.owner == self.server.uid
+        return child if own and isinstance(child, AutoscalerFacts) else None
 
     @property
     def held(self) -> bool:

@@ -15,6 +15,10 @@ class Reason(StrEnum):
         member.doc = doc
         return member
 
+    AUTOSCALING = (
+        "Autoscaling",
+        "The HorizontalPodAutoscaler gets its metric, and sets the number of replicas.",
+    )
     CACHED = "Cached", "The cache holds the model."
     CACHE_FULL = (
         "CacheFull",
@@ -57,11 +61,16 @@ class Reason(StrEnum):
     INVALID_FOR_ENGINE = "InvalidForEngine", "A field asks for what the image's engine does not know."
     INVALID_SPEC = "InvalidSpec", "The stored object breaks a rule of its kind that is newer than the object."
     INVALID_TOKEN = "InvalidToken", "The hub does not accept the token for this model."
+    METRIC_UNAVAILABLE = (
+        "MetricUnavailable",
+        "The HorizontalPodAutoscaler gets no value of its metric, and leaves the replicas as they are.",
+    )
     MODEL_MISMATCH = "ModelMismatch", "The quantization is of another model, or commit, than the server's."
     MODEL_NOT_FOUND = (
         "ModelNotFound",
         "The hub has no such model or revision, or shows it only to the token of another account.",
     )
+    MONITORED = "Monitored", "There is a PodMonitor, by which Prometheus scrapes the pods."
     MOUNT_FAILED = (
         "MountFailed",
         "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
@@ -69,6 +78,10 @@ class Reason(StrEnum):
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
     OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
     PAUSED = "Paused", "`spec.paused` is true: nothing is changed but the status."
+    POD_MONITOR_NOT_INSTALLED = (
+        "PodMonitorNotInstalled",
+        "The cluster has no kind PodMonitor: the Prometheus Operator, which brings it, is not installed.",
+    )
     PREFETCH_FAILED = (
         "PrefetchFailed",
         "The model could not be brought into the cache, no other reason fits; the message holds the words.",
@@ -88,6 +101,10 @@ class Reason(StrEnum):
         "No pod of the revision asked for became ready in time; the message holds the cause.",
     )
     ROLLING_OUT = "RollingOut", "Pods of the revision asked for are being made."
+    SCALING_FAILED = (
+        "ScalingFailed",
+        "The HorizontalPodAutoscaler cannot set the number of replicas; the message holds its words.",
+    )
     SECRET_NOT_FOUND = (
         "SecretNotFound",
         "A Secret that the pod needs, or a key of it, does not exist; the kubelet says which.",
@@ -150,7 +167,8 @@ class Reason(StrEnum):
 
 ORDINARY = frozenset(
     {
-        *(Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING, Reason.PAUSED, Reason.PREFETCHING),
+        *(Reason.AUTOSCALING, Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING, Reason.MONITORED),
+        *(Reason.PAUSED, Reason.PREFETCHING),
         *(Reason.QUANTIZED, Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP),
     }
 )

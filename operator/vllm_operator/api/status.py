@@ -51,7 +51,8 @@ class VLLMServerStatus(Model):
     """Generation of the spec that this status speaks of; -1: none yet."""
     conditions: Annotated[list[Condition], Field(max_length=16), *list_map("type")] | None = None
     """`Ready` always; `Reconciling` and `Stalled` only while they are True; `Available`; `ModelCached` where
-    a prefetch fills the cache, and `Quantized` where FP8 is asked for."""
+    a prefetch fills the cache, `Quantized` where FP8 is asked for, `Autoscaled` and `Monitored` where these
+    are."""
     replicas: int | None = None
     """Pods that exist."""
     ready_replicas: int | None = None

@@ -43,10 +43,12 @@ _PATHS = {
     "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
     "Deployment": ("apis/apps/v1", "deployments"),
     "Event": ("apis/events.k8s.io/v1", "events"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
     "Lease": ("apis/coordination.k8s.io/v1", "leases"),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
     "Job": ("apis/batch/v1", "jobs"),
     "Pod": ("api/v1", "pods"),
+    "PodMonitor": ("apis/monitoring.coreos.com/v1", "podmonitors"),
     "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
     "Service": ("api/v1", "services"),
     "ServiceAccount": ("api/v1", "serviceaccounts"),
@@ -101,13 +103,27 @@ class Cluster:
         these were all. Raises ApiError.
         """
         found: set[str] = set()
-        query = {"limit": str(UIDS_PAGE), "labelSelector": selector}
-        while True:
-            answer = await self._call("GET", _path(kind, namespace), query, accept=_METADATA_ONLY)
+        async for answer in self._pages(kind, namespace, selector, _METADATA_ONLY):
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
+        return found, int(answer["metadata"]["resourceVersion"])
+
+    async def objects(self, kind: str, namespace: str | None, selector: str) -> tuple[list[Manifest], int]:
+        """All objects of a kind, and the resourceVersion at which these were all. Raises ApiError."""
+        found: list[Manifest] = []
+        async for answer in self._pages(kind, namespace, selector, "application/json"):
+            found += answer["items"] or ()
+        return found, int(answer["metadata"]["resourceVersion"])
+
+    async def _pages(
+        self, kind: str, namespace: str | None, selector: str, accept: str
+    ) -> AsyncGenerator[Manifest, None]:
+        query = {"limit": str(UIDS_PAGE), "labelSelector": selector, "continue": ""}
+        while True:
+            answer = await self._call("GET", _path(kind, namespace), query, accept=accept)
+            yield answer
             query["continue"] = answer["metadata"].get("continue", "")
             if not query["continue"]:
-                return found, int(answer["metadata"]["resourceVersion"])
+                return
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object by an apply without force. Raises ApiError, with 409 if others hold its fields.

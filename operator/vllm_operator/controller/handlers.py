@@ -22,6 +22,7 @@ CHILDREN = {
     "ConfigMap": ("v1", "configmaps"),
     "ControllerRevision": ("apps", "v1", "controllerrevisions"),
     "Deployment": ("apps", "v1", "deployments"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
     "Job": ("batch", "v1", "jobs"),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
     "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),

@@ -14,6 +14,7 @@ from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.connection import credentials, load_configuration, own_namespace
 from vllm_operator.controller.health import Health
 from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
+from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.outcome import ApiError
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
@@ -67,9 +68,12 @@ class Operator:
         children = Children(self.feed.store, cluster, settings.defaults)
         queue = self.feed.queue
         ties = Ties(self.feed.store, settings.defaults, lambda key: queue.add(key, Priority.CHILD))
-        progress = ProgressReader(cluster, enabled=settings.read_logs)
+        self.monitors = Monitors(cluster, self.feed, settings.namespaces)
         self.reconciler = Reconciler(
-            self.feed.store, cluster, children, ties, progress=progress, instance=socket.gethostname()
+            *(self.feed.store, cluster, children, ties),
+            monitors=self.monitors,
+            progress=ProgressReader(cluster, enabled=settings.read_logs),
+            instance=socket.gethostname(),
         )
 
     async def reconcile(self) -> int:
@@ -85,6 +89,7 @@ class Operator:
         watcher = asyncio.create_task(watching)
         listing = asyncio.create_task(self._list())
         workers = [asyncio.create_task(self._work(listing)) for _ in range(self.settings.workers)]
+        workers.append(asyncio.create_task(self.monitors.watch()))
         workers.append(asyncio.create_task(sweep(self.cluster, self.feed, self.settings.namespaces)))
         stopped = asyncio.create_task(self.stopping.wait())
         log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")

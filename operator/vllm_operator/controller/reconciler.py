@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import POD_MONITOR, Observed
 from vllm_operator.api.reasons import ORDINARY, StalledError
 from vllm_operator.api.seen import ClaimFacts
 from vllm_operator.api.status import Condition, FP8QuantizationStatus, VLLMServerStatus
@@ -13,6 +13,7 @@ from vllm_operator.controller import events, facts, outcome
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.kinds import KINDS
+from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.outcome import ApiError, WaitingError
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
@@ -39,6 +40,7 @@ class Reconciler:
         children: Children,
         ties: Ties,
         *,
+        monitors: Monitors,
         progress: ProgressReader,
         instance: str,
     ) -> None:
@@ -46,6 +48,7 @@ class Reconciler:
         self._cluster = cluster
         self._children = children
         self._ties = ties
+        self._monitors = monitors
         self._progress = progress
         self._instance = instance
         """Name under which Events are posted: that of the pod, or of the host."""
@@ -65,6 +68,7 @@ class Reconciler:
         if entry is None or entry.deleting:
             self._children.forget(key)
             self._progress.forget(key)
+            await self._monitors.note(key, wanted=False)
             return None
         now = datetime.now(UTC)
         try:
@@ -98,6 +102,8 @@ class Reconciler:
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):
             return None
+        if POD_MONITOR in wanted.refused:
+            self._monitors.doubt()
         await self._children.prune(key, seen, wanted, _text(now))
         deployment = seen.deployment if isinstance(seen, Observed) else None
         since = self._children.seconds_since_deployed(key)
@@ -106,17 +112,27 @@ class Reconciler:
         view = View(seen, wanted.target, _text(now))
         said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
         done, progress_again = await self._progress.look(key, view.starting())
-        seen = replace(seen, events=said, progress=done)
+        seen = replace(seen, events=said, progress=done, refused={**seen.refused, **wanted.refused})
         status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.
         waits = isinstance(seen, Observed) and seen.freed and any(pod.unschedulable for pod in seen.pods)
         settles = max(0.1, self._store.settles(key)) if waits else None
-        return _soonest(events_again, progress_again, settles, _seconds_until(kind.due(view), now))
+        return _soonest(
+            *(events_again, progress_again, settles, _seconds_until(kind.due(view), now)),
+            outcome.STALLED_RECHECK_SECONDS if wanted.refused else None,
+        )
 
     async def _observe(self, key: Key, entry: Entry) -> Everything | None:
-        """What is known of a resource; a given claim is not watched, and so read until it is bound."""
+        """What is known of a resource, and of what is not watched: PodMonitors, and a claim that was given.
+
+        A given claim is read until it is bound.
+        """
         observed = self._ties.observe(key)
+        if isinstance(observed, Observed):
+            wanted = observed.server.spec.monitoring.pod_monitor is not None
+            await self._monitors.note(key, wanted=wanted)
+            observed = self._ties.observe(key)
         if observed is None or observed.resource.spec.cache.claim_name is None:
             return observed
         name = names.claim(observed.resource)

@@ -81,6 +81,16 @@ def disruption_budget(name: str) -> str:
     return name
 
 
+def autoscaler(name: str) -> str:
+    """Name of a server's HorizontalPodAutoscaler."""
+    return name
+
+
+def pod_monitor(name: str) -> str:
+    """Name of a server's PodMonitor."""
+    return name
+
+
 def claim(resource: Ours) -> str:
     """Name of the claim that holds the cache of a resource."""
     return resource.spec.cache.claim_name or f"{resource.name}-cache"

@@ -8,7 +8,7 @@ from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import claims, devices, names, prefetch, promotion, records
+from vllm_operator.desired import accessories, claims, devices, names, prefetch, promotion, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -59,6 +59,7 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
         manifests.append(_record(observed, inputs, template))
     none = promotion.empties(observed, quantizing)
     manifests += [_service(server), *_pods(observed, template, none=none)]
+    manifests += accessories.manifests(observed)
     stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
     return Desired(replace(target, refresh_available=stale), tuple(manifests))
 
@@ -75,6 +76,7 @@ def _prefetching(
     if running is not None:
         none = promotion.empties(observed, quantizing)
         manifests += _pods(observed, records.unpack(running.content), none=none)
+    manifests += accessories.manifests(observed)
     # Last: what refuses the Job must not keep what serves from being scaled.
     manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
     return Desired(Target("", inputs.image.image, False, wanted, quantizing), tuple(manifests))
@@ -90,6 +92,7 @@ def _holding(
     assert running is not None  # noqa: S101
     manifests = [*_service_account(server), *_claim(observed), _service(server)]
     manifests += _pods(observed, records.unpack(running.content))
+    manifests += accessories.manifests(observed)
     target = Target(deployment.record, inputs.image.image, False, wanted, quantizing)
     return Desired(target, tuple(manifests))
 
@@ -101,6 +104,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     # While a revision is held there is no record of what the prefetch has found: its Job alone tells.
     needless = [child for ref, child in children if ref[0] in PREFETCH_KINDS and ref not in wanted]
     old = [child for child in needless if not (held and _tells(child, observed, target))]
+    old += accessories.superfluous(observed, wanted)
     if target.record:
         old += records.superfluous(observed, target.record)
     deployment = observed.deployment
@@ -141,6 +145,7 @@ def basis(observed: Observed) -> Hashable:
         _pods_wanted(observed),
         prefetch.basis(observed),
         promotion.basis(observed),
+        accessories.basis(observed),
     )
 
 
