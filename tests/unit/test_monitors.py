@@ -183,3 +183,16 @@ def _at_once(cluster: Lists) -> Any:
         return [], 9
 
     return objects
+
+
+async def test_a_kind_that_comes_concerns_all_who_ask(feed: Feed, cluster: Lists, clock: list[float]) -> None:
+    looks, cluster.error = Monitors(cluster, feed, ()), MISSING
+    others = {KEY._replace(name=f"n{n}") for n in range(3)}
+    for key in others:
+        await looks.note(key, wanted=True)
+    concerned = {await feed.queue.get()}
+    feed.queue.done(*concerned)
+    cluster.error = None
+    clock[0] += MISSING_SECONDS
+    await looks.note(KEY, wanted=True)
+    assert {await feed.queue.get() for _ in range(len(feed.queue))} == others | {KEY}

@@ -80,6 +80,13 @@ def test_what_tells_nothing_that_is_kept_concerns_nobody(store: Store) -> None:
     assert store.see("HorizontalPodAutoscaler", autoscaler(7)) is None
 
 
+def test_a_pod_monitor_goes_with_its_server(store: Store) -> None:
+    """No watch tells of it, and what is left of a server that is gone is kept for ever."""
+    assert store.see("PodMonitor", child(6)) == KEY
+    store.gone("VLLMServer", server(7))
+    assert store._entries == {}
+
+
 def test_stale_events_of_a_pod_are_ignored(store: Store) -> None:
     assert store.see("Pod", pod(7, ready="True")) == KEY
     assert store.see("Pod", pod(6)) is None

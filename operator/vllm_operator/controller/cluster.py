@@ -117,7 +117,7 @@ class Cluster:
     async def _pages(
         self, kind: str, namespace: str | None, selector: str, accept: str
     ) -> AsyncGenerator[Manifest, None]:
-        query = {"limit": str(UIDS_PAGE), "labelSelector": selector, "continue": ""}
+        query = {"limit": str(UIDS_PAGE), "labelSelector": selector}
         while True:
             answer = await self._call("GET", _path(kind, namespace), query, accept=accept)
             yield answer

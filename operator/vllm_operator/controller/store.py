@@ -116,6 +116,8 @@ class Store:
         if kind in CLASSES and entry.uid == uid:
             entry.body = b""
             self._refer(key, entry, None)
+            # It goes with its server, and no watch tells of that.
+            entry.children.pop((POD_MONITOR, name), None)
         elif kind == "Pod":
             _, pod = entry.pods.pop(name, (0, None))
             if pod is not None and pod.job is None:
