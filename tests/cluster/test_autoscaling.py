@@ -104,7 +104,7 @@ def test_who_scales_is_followed_and_never_fought(
     time.sleep(REST_SECONDS)
     support.put(api, written)
     time.sleep(REST_SECONDS)
-    assert support.written(audit, shared, mark) == []
+    assert support.shown(audit.writes(shared.user, namespace, since=mark)) == []
 
 
 @pytest.mark.parametrize("side", [[], ["--server-side"]], ids=["client-side", "server-side"])
