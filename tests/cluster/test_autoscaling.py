@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def wait_replicas(api: Api, namespace: str, count: int) -> None:
         "VLLMServer", namespace, "chat", followed, timeout=120, message=f"{count} replicas that answer"
     )
     assert support.child(api, namespace, "Deployment", "chat")["spec"]["replicas"] == count
+
+
+def tells(value: int, autoscaler: Object) -> bool:
+    """Whether an autoscaler's status shows a value of its metric."""
+    (metric,) = autoscaler["status"]["currentMetrics"]
+    return bool(metric.get("pods", {}).get("current", {}).get("averageValue") == str(value))
 
 
 def written_specs(audit: Audit, operator: OperatorProcess, since: int = 0) -> list[str]:
@@ -99,7 +106,6 @@ def test_who_scales_is_followed_and_never_fought(
     wait_replicas(api, namespace, 2)
     assert written_specs(audit, shared, mark) == []
     assert support.record(api, namespace) == record
-    # The autoscaler's status is written every two seconds here, and nobody follows that.
     mark = audit.mark()
     time.sleep(REST_SECONDS)
     support.put(api, written)
@@ -179,3 +185,10 @@ def test_the_queue_scales_a_server(
         support.wait_serving(api, namespace)
         assert support.record(api, namespace) == record
         assert written_specs(audit, shared, mark) == []
+        # The autoscaler writes its status for each new value, and nobody follows that.
+        mark = audit.mark()
+        for value in (1, 2, 3):
+            metrics.value = value
+            api.wait_object("HorizontalPodAutoscaler", namespace, "chat", partial(tells, value))
+        time.sleep(REST_SECONDS)
+        assert support.shown(audit.writes(shared.user, namespace, since=mark)) == []
