@@ -9,10 +9,10 @@ from tests.unit.situations import NOT_READY, SITUATIONS, hanging, pending
 from tests.unit.test_status_prefetch import FAILED, WAITING
 from tests.unit.test_status_quantization import CARDS, waits
 from vllm_operator.api import calibration, prefetch
-from vllm_operator.api.observed import Answer, Observed, Target
+from vllm_operator.api.observed import Observed, Target
 from vllm_operator.api.quantized import ObservedQuantization
 from vllm_operator.api.reasons import Reason, StalledError
-from vllm_operator.api.seen import JobFacts, PodFacts
+from vllm_operator.api.seen import Answer, JobFacts, PodFacts
 from vllm_operator.api.status import FP8QuantizationStatus, VLLMServerStatus
 from vllm_operator.controller import outcome
 from vllm_operator.controller.outcome import WaitingError

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.harness.answering import Answering
-from vllm_operator.api.observed import Answer, Question
+from vllm_operator.api.seen import Answer, Question
 from vllm_operator.controller import probe
 from vllm_operator.controller.probe import ATTEMPTS, MAX_BYTES, Prober, ask
 from vllm_operator.controller.store import Key

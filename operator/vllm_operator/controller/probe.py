@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from vllm_operator.api.observed import Answer, Question
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import Answer, Question
 from vllm_operator.controller.store import Key
 
 ROUND_SECONDS = 600.0
