@@ -123,21 +123,27 @@ class Reconciler:
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
+        seen = replace(seen, refused={**seen.refused, **wanted.refused})
         view = View(seen, wanted.target, _text(now))
-        said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
-        done, progress_again = await self._progress.look(key, view.starting())
-        seen = replace(seen, events=said, progress=done, refused={**seen.refused, **wanted.refused})
-        if isinstance(seen, Observed):
-            seen = replace(seen, answer=self._prober.look(key, question(view)))
+        seen, again = await self._ask(key, seen, view, now)
         status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.
         waits = isinstance(seen, Observed) and seen.freed and any(pod.unschedulable for pod in seen.pods)
         settles = max(0.1, self._store.settles(key)) if waits else None
-        return _soonest(
-            *(events_again, progress_again, settles, _seconds_until(kind.due(view), now)),
-            outcome.STALLED_RECHECK_SECONDS if wanted.refused else None,
-        )
+        refused = outcome.STALLED_RECHECK_SECONDS if wanted.refused else None
+        return _soonest(again, settles, refused, _seconds_until(kind.due(view), now))
+
+    async def _ask(
+        self, key: Key, seen: Everything, view: View, now: datetime
+    ) -> tuple[Everything, float | None]:
+        """What is seen, with what Events, logs and the server itself say; and when to ask again."""
+        said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
+        done, progress_again = await self._progress.look(key, view.starting())
+        seen = replace(seen, events=said, progress=done)
+        if isinstance(seen, Observed):
+            seen = replace(seen, answer=self._prober.look(key, question(view)))
+        return seen, _soonest(events_again, progress_again)
 
     async def _observe(self, key: Key, entry: Entry) -> Everything | None:
         """What is known of a resource, and of what is not watched: PodMonitors, and a claim that was given.
