@@ -18,7 +18,7 @@ from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.outcome import ApiError
-from vllm_operator.controller.probe import Prober
+from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store

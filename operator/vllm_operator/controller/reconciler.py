@@ -17,7 +17,7 @@ from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.kinds import KINDS
 from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.outcome import ApiError, WaitingError
-from vllm_operator.controller.probe import Prober
+from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.controller.ties import Everything, Ties
