@@ -25,6 +25,8 @@ ANSWER_SECONDS = 30.0
 MAX_BYTES = 1 << 20
 """Most that is read of an answer."""
 
+Client = httpx.AsyncClient
+
 _HEADERS = {"Accept-Encoding": "identity"}
 
 _KEEPS_OUT = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ETIMEDOUT})
@@ -40,7 +42,7 @@ class _AnsweredError(Exception):
         self.answer = Answer(reason, detail)
 
 
-def client(proxy: str | None = None) -> httpx.AsyncClient:
+def client(proxy: str | None = None) -> Client:
     """What servers are asked with."""
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
     # Servers are asked by http. To read certificates takes a megabyte and a half, for a proxy that has one.
@@ -50,7 +52,7 @@ def client(proxy: str | None = None) -> httpx.AsyncClient:
     )
 
 
-async def ask(asking: httpx.AsyncClient, question: Question) -> Answer:
+async def ask(asking: Client, question: Question) -> Answer:
     """Ask a server for its models and one token. Never raises."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS + 2 * ANSWER_SECONDS):
@@ -66,7 +68,7 @@ async def ask(asking: httpx.AsyncClient, question: Question) -> Answer:
         return Answer(Reason.NOT_ANSWERING, f"{question.url} could not be asked: see the operator's log")
 
 
-async def _models(asking: httpx.AsyncClient, question: Question) -> None:
+async def _models(asking: Client, question: Question) -> None:
     async with asking.stream("GET", f"{question.url}/v1/models") as response:
         _check(response, "/v1/models")
         body = b"".join([chunk async for chunk in _read(response)])
@@ -85,7 +87,7 @@ def _names(body: bytes) -> list[str]:
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 
-async def _token(asking: httpx.AsyncClient, question: Question) -> Answer:
+async def _token(asking: Client, question: Question) -> Answer:
     asked = {"model": question.model, "prompt": "Hello", "max_tokens": 1, "stream": True}
     listed = f"{question.url}/v1 lists {question.model}"
     start, found = time.monotonic(), b""

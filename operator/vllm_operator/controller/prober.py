@@ -43,7 +43,7 @@ class Prober:
         self._wake = wake
         self._enabled = enabled
         self._proxy = proxy
-        self._client: httpx.AsyncClient | None = None
+        self._client: Client | None = None
         self._asked: dict[Key, _Asked] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
 
