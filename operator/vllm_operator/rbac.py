@@ -25,8 +25,11 @@ _RULES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("", "services", (*_CHILD, "delete")),
     ("apps", "controllerrevisions", (*_CHILD, "delete")),
     ("apps", "deployments", (*_CHILD, "delete")),
+    ("autoscaling", "horizontalpodautoscalers", (*_CHILD, "delete")),
     ("batch", "jobs", (*_CHILD, "delete")),
     ("events.k8s.io", "events", ("create",)),
+    # Of a kind that may not exist: listed, not watched.
+    ("monitoring.coreos.com", "podmonitors", ("create", "delete", "get", "list", "patch")),
     ("networking.k8s.io", "networkpolicies", (*_CHILD, "delete")),
     ("policy", "poddisruptionbudgets", (*_CHILD, "delete")),
     (GROUP, "fp8quantizations", ("list", "watch")),

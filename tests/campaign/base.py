@@ -125,6 +125,15 @@ BASE: Spec = {
     },
     "prefetch": False,
     "replicas": 1,
+    # Its metric is told by nobody, and so it changes nothing by itself.
+    "autoscaling": {
+        "minReplicas": 1,
+        "maxReplicas": 3,
+        "target": {"metric": "requests_waiting", "averageValue": "2"},
+        "scaleUp": {"stabilizationWindowSeconds": 1},
+        "scaleDown": {"stabilizationWindowSeconds": 2, "periodSeconds": 3},
+    },
+    "monitoring": {"podMonitor": {"labels": {"release": "a"}, "interval": "15s"}},
     "service": {"type": "NodePort", "port": 8010, "annotations": {"note": "b"}},
     "apiKeySecretRef": {"name": "key", "key": "callers"},
     "networkPolicy": {

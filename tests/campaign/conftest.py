@@ -6,6 +6,7 @@ import pytest
 
 from tests.campaign.base import NODES
 from tests.campaign.equipment import PREFIX, classes
+from tests.harness import monitoring
 from tests.harness.audit import Audit
 from tests.harness.controlplane import ControlPlane
 from tests.harness.fixtures import ForeignCluster, api, cluster, namespace
@@ -22,11 +23,13 @@ def furnished(cluster: ControlPlane | ForeignCluster) -> Iterator[ControlPlane]:
     if not isinstance(cluster, ControlPlane):
         pytest.fail("this test relies on played nodes and pods: it cannot run with --kubeconfig")
     cluster.ensure_volumes(VOLUMES)
+    monitoring.install(cluster.api)
     made = [cluster.api.create(obj) for obj in classes(VOLUMES)]
     yield cluster
     for each in cluster.api.list("Namespace"):
         if each["metadata"]["name"].startswith(PREFIX):
             cluster.api.delete("Namespace", None, each["metadata"]["name"])
+    monitoring.remove(cluster.api)
     for obj in made:
         cluster.api.delete(obj["kind"], None, obj["metadata"]["name"])
 

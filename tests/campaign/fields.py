@@ -276,7 +276,36 @@ def whole() -> Iterator[Row]:
     yield row({"paused": REMOVED, "engineArgs.seed": 9}, {"args.--seed": "9"})
 
 
+def beside() -> Iterator[Row]:
+    """`autoscaling` and `monitoring`, on which no pod depends."""
+    spec, metric = "autoscaler.spec", "autoscaler.spec.metrics.0.pods"
+    # With a larger one the autoscaler would scale at once: tests/cluster/test_autoscaling.py sees that.
+    yield row({"autoscaling.minReplicas": 4}, refused="maxReplicas must be at least minReplicas")
+    yield row({"autoscaling.minReplicas": REMOVED})
+    yield row({"autoscaling.maxReplicas": 4}, {f"{spec}.maxReplicas": 4})
+    default = "vllm:num_requests_waiting"
+    yield from plain("autoscaling.target.metric", "other", f"{metric}.metric.name", "other", default)
+    yield from plain("autoscaling.target.averageValue", "2.5", f"{metric}.target.averageValue", "2500m", "5")
+    for path, default_seconds in (
+        ("scaleUp.stabilizationWindowSeconds", 60),
+        ("scaleDown.stabilizationWindowSeconds", 600),
+    ):
+        yield from plain(f"autoscaling.{path}", 5, f"{spec}.behavior.{path}", 5, default_seconds)
+    period = f"{spec}.behavior.scaleDown.policies.0.periodSeconds"
+    yield from plain("autoscaling.scaleDown.periodSeconds", 5, period, 5, 300)
+    yield row({"autoscaling": REMOVED}, {"autoscaler": GONE}, leaf="spec.autoscaling.maxReplicas")
+    labels, leaf = "monitor.labels", "spec.monitoring.podMonitor.labels.*"
+    here = "monitoring.podMonitor"
+    yield row(
+        {f"{here}.labels": {"team": "a"}}, {f"{labels}.release": GONE, f"{labels}.team": "a"}, leaf=leaf
+    )
+    yield row({f"{here}.labels": REMOVED}, {f"{labels}.release": GONE}, leaf=leaf)
+    interval = "monitor.spec.podMetricsEndpoints.0.interval"
+    yield from plain(f"{here}.interval", "1m30s", interval, "1m30s", "30s")
+    yield row({here: REMOVED}, {"monitor": GONE}, leaf=leaf)
+
+
 def rows() -> list[Row]:
     """Every row of our own fields."""
-    parts = (model, engine, engine_args, words, cpu, cache, prefetch, access, pods, whole)
+    parts = (model, engine, engine_args, words, cpu, cache, prefetch, access, pods, whole, beside)
     return [each for part in parts for each in part()]

@@ -11,7 +11,7 @@ Children = dict[tuple[str, str], Object]
 
 KINDS = (
     *("ControllerRevision", "Deployment", "PersistentVolumeClaim", "PodDisruptionBudget", "Service"),
-    *("ServiceAccount", "ConfigMap", "Job", "NetworkPolicy"),
+    *("ServiceAccount", "ConfigMap", "Job", "NetworkPolicy", "HorizontalPodAutoscaler", "PodMonitor"),
 )
 _IDENTITY = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "namespace")
 _ALLOTTED = {

@@ -18,6 +18,8 @@ CHILDREN = {
     "service": ("Service", NAME),
     "claim": ("PersistentVolumeClaim", f"{NAME}-cache"),
     "budget": ("PodDisruptionBudget", NAME),
+    "autoscaler": ("HorizontalPodAutoscaler", NAME),
+    "monitor": ("PodMonitor", NAME),
     "account": ("ServiceAccount", f"{NAME}-vllm"),
     "llm": ("Deployment", f"{NAME}-llm"),
     "llm-service": ("Service", f"{NAME}-llm"),
@@ -102,6 +104,8 @@ def _decided(kind: str, obj: Object) -> Object:
         decided["owner"] = " ".join(owners)
     if kind == "Service":
         decided["annotations"] = obj["metadata"].get("annotations", {})
+    if kind == "PodMonitor":
+        decided["labels"] = obj["metadata"]["labels"]
     if kind == "ServiceAccount":
         decided["automountServiceAccountToken"] = obj.get("automountServiceAccountToken")
     return decided

@@ -129,9 +129,13 @@ class Walk:
             self.spec = self.spec | {"cache": cache}
 
     def _delete(self) -> Child | None:
-        """A third party takes a child away; never the claim, which pods hold."""
+        """A third party takes a child away; never the claim, which pods hold.
+
+        Nor a PodMonitor, which comes back after minutes only.
+        """
         found = children(self.api, self.namespace).items()
-        mortal = sorted((*ref, obj["metadata"]["uid"]) for ref, obj in found if ref[0] != CLAIM)
+        spared = (CLAIM, "PodMonitor")
+        mortal = sorted((*ref, obj["metadata"]["uid"]) for ref, obj in found if ref[0] not in spared)
         if not mortal:
             return None
         kind, name, uid = self._random.choice(mortal)
@@ -151,10 +155,15 @@ class Walk:
 
 
 def wait_ready(api: Api, namespace: str) -> Object:
-    """Wait until a server is Ready at its present generation, suspended ones too."""
+    """Wait until a server is Ready at its present generation, suspended ones too.
+
+    And until its autoscaler has looked at it, which takes longer than to be suspended.
+    """
 
     def ready(server: Object) -> bool:
         told = condition(server, "Ready")
+        if "autoscaling" in server["spec"] and not condition(server, "Autoscaled"):
+            return False
         return (told.get("status"), told.get("observedGeneration")) == (
             "True",
             server["metadata"]["generation"],

@@ -72,6 +72,14 @@ FULL: Body = {
         },
         "prefetch": False,
         "replicas": 1,
+        "autoscaling": {
+            "minReplicas": 1,
+            "maxReplicas": 4,
+            "target": {"metric": "vllm:num_requests_waiting", "averageValue": "5"},
+            "scaleUp": {"stabilizationWindowSeconds": 60},
+            "scaleDown": {"stabilizationWindowSeconds": 600, "periodSeconds": 300},
+        },
+        "monitoring": {"podMonitor": {"labels": {"release": "prometheus"}, "interval": "30s"}},
         "service": {"type": "ClusterIP", "port": 8008, "annotations": {"note": "b"}},
         "apiKeySecretRef": {"name": "key", "key": "VLLM_API_KEY"},
         # Too much for one peer, as the API server says of the policy; the schema takes it.

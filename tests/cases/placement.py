@@ -39,16 +39,25 @@ PROMISED_KEYS = (
 
 
 def labels() -> Iterator[Case]:
-    values = ("a", "A", "a-b_c.D", "0", "true")
-    wrong = ("-a", "a-", ".a", "a.", "a b", "a/b", "ä", "a\n", "{{ a }}")
-    for path, key in (("spec.nodeSelector", "disk"), ("spec.podLabels", "team")):
-        yield from _keys(path)
-        yield from words(f"{path}.{key}", longest=63, good=values, bad=wrong, empty=True)
-    free = ("app.kubernetes.io/version", "app.kubernetes.io/part-of", "app", "x-vllm-operator.dev/a")
-    reserved = (*PROMISED_LABELS, *PROMISED_KEYS)
-    yield from _reserved("spec.podLabels", RESERVED_LABEL, free=free, reserved=reserved)
+    yield from _labels("spec.nodeSelector", "disk")
+    yield from further_labels("spec.podLabels", "team")
     for key in (*PROMISED_LABELS, "vllm-operator.dev/pool"):
         yield accept(f"nodes labelled {key}", {"spec.nodeSelector": {key: "a"}})
+
+
+def _labels(path: str, key: str) -> Iterator[Case]:
+    values = ("a", "A", "a-b_c.D", "0", "true")
+    wrong = ("-a", "a-", ".a", "a.", "a b", "a/b", "ä", "a\n", "{{ a }}")
+    yield from _keys(path)
+    yield from words(f"{path}.{key}", longest=63, good=values, bad=wrong, empty=True)
+
+
+def further_labels(path: str, key: str) -> Iterator[Case]:
+    """Labels beside those that others set; the full object has one of this key."""
+    yield from _labels(path, key)
+    free = ("app.kubernetes.io/version", "app.kubernetes.io/part-of", "app", "x-vllm-operator.dev/a")
+    reserved = (*PROMISED_LABELS, *PROMISED_KEYS)
+    yield from _reserved(path, RESERVED_LABEL, free=free, reserved=reserved)
 
 
 def service_annotations() -> Iterator[Case]:

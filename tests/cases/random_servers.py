@@ -23,6 +23,9 @@ def _mend(draw: DrawFn, spec: Body) -> None:
         spec.setdefault("engine", {"family": "vllm", "version": "0.32"})
     if "rollout" in spec and draw(st.booleans()):
         spec["rollout"].pop("progressDeadlineSeconds", None)
+    if "autoscaling" in spec:
+        fewest = spec["autoscaling"].get("minReplicas", 1)
+        spec["autoscaling"]["maxReplicas"] = max(fewest, spec["autoscaling"]["maxReplicas"])
     if spec.get("cpu", {}).get("threadsBind", "auto") != "auto":
         spec["cpu"].pop("reservedCores", None)
 

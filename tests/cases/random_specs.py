@@ -42,6 +42,8 @@ WORDS = {
         *("status.podIP", "metadata.labels['a']", "metadata.name", "spec.nodeName", "metadata.nope"),
     ),
     "spec.extraEnv[].name": ("A", "b", "_", "HTTP_PROXY", "no_proxy", "A1", "HF_TOKEN"),
+    "spec.autoscaling.target.metric": ("vllm:num_requests_waiting", "vllm_num_requests_waiting", "a/b"),
+    "spec.monitoring.podMonitor.interval": ("30s", "1m", "1h30m", "0", "1.5s"),
     "spec.priorityClassName": ("system-cluster-critical", "system-node-critical", "no-such-class"),
     "spec.tasks[]": ("gsm8k", "mmlu", "a.b-c", "-x"),
     "spec.existing.path": ("/data/inc/model", "/data/{{ a }}", "/data/a/../b", "/etc/a"),
@@ -61,6 +63,7 @@ _TIDY: dict[str, Drawn] = {
     "spec.topologySpreadConstraints": SPREADS,
     "spec.nodeSelector": st.dictionaries(KEYS, VALUES, max_size=2),
     "spec.podLabels": st.dictionaries(KEYS, VALUES, max_size=2),
+    "spec.monitoring.podMonitor.labels": st.dictionaries(KEYS, VALUES, max_size=2),
     "spec.podAnnotations": st.dictionaries(KEYS, TEXTS, max_size=2),
     "spec.service.annotations": st.dictionaries(KEYS, TEXTS, max_size=2),
     **{

@@ -57,6 +57,7 @@ from tests.cases.rules import (
     SIZE,
     object_names,
 )
+from tests.cases.scaling import autoscaling, monitoring
 from tests.cases.table import (
     REMOVED,
     WITH_EXISTING,
@@ -248,7 +249,7 @@ REFUSALS = table(
     names(), model(), served_names(), device(), engine(), engine_args(), extra_args(), extra_env(), cpu(),
     cache(), resources(), small(), rollout(), hub(), offline(), chat_template(), labels(), annotations(),
     service_annotations(), placement(), spreads(), apart(), proxy(), shape(), transitions(), devices(),
-    gaudi(), warmup(), fp8(), microservice(), access(),
+    gaudi(), warmup(), fp8(), microservice(), access(), autoscaling(), monitoring(),
     of_quantizations(
         # With artefacts, no code of the model's is run, and so none need be trusted.
         names(), beside(WITH_EXISTING, model()), engine(), extra_env(), resources(), hub(), labels(),

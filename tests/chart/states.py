@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from tests.unit import quantized, test_status_fp8, test_status_prefetch, things
+from tests.unit import quantized, test_accessories, test_status_fp8, test_status_prefetch, things
 from tests.unit.situations import NOT_READY, SITUATIONS, hanging, pending
 from tests.unit.test_status_prefetch import FAILED, WAITING
 from tests.unit.test_status_quantization import CARDS, waits
 from vllm_operator.api import calibration, prefetch
-from vllm_operator.api.observed import Answer, Observed, Target
+from vllm_operator.api.observed import Observed, Target
 from vllm_operator.api.quantized import ObservedQuantization
 from vllm_operator.api.reasons import Reason, StalledError
-from vllm_operator.api.seen import JobFacts, PodFacts
+from vllm_operator.api.seen import Answer, JobFacts, PodFacts
 from vllm_operator.api.status import FP8QuantizationStatus, VLLMServerStatus
 from vllm_operator.controller import outcome
 from vllm_operator.controller.outcome import WaitingError
@@ -75,6 +75,12 @@ def servers() -> Iterator[tuple[str, VLLMServerStatus]]:
     serving = things.observed(things.server(), things.deployment())
     for answered in verified.STATUS:
         yield f"asked, {answered}", judged(replace(serving, answer=Answer(answered, "So it went")))
+    for case, (scaled, *_) in test_accessories.SAID.items():
+        yield f"autoscaled, {case}", judged(scaled)
+    monitored = things.server(test_accessories.MONITORED)
+    yield "monitored", judged(things.observed(monitored, things.child("PodMonitor", "chat")))
+    refused = {"PodMonitor": test_accessories.MISSING}
+    yield "not monitored", judged(replace(things.observed(monitored), refused=refused))
     yield "prefetching", judged(test_status_prefetch.seen(test_status_prefetch.run()), WAITING)
     for reason in prefetch.FAILURES:
         told = test_status_prefetch.ended(reason, "Mend it.")

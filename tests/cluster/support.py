@@ -15,7 +15,7 @@ RECORD_LABEL = "vllm-operator.dev/record"
 MANAGER = "vllm-operator"
 CHILD_KINDS = (
     *("ServiceAccount", "PersistentVolumeClaim", "ControllerRevision", "Service", "PodDisruptionBudget"),
-    *("Deployment", "ConfigMap", "Job", "NetworkPolicy"),
+    *("Deployment", "ConfigMap", "Job", "NetworkPolicy", "HorizontalPodAutoscaler"),
 )
 IMAGE = "registry.example/vllm:a"
 ENGINE = {"family": "vllm", "version": "0.32"}

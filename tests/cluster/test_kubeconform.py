@@ -9,6 +9,8 @@ from tests.harness.binaries import REPOSITORY, find_binary
 from tests.harness.helm import Values, template
 from tests.harness.operator import Cluster
 from tests.harness.schemas import write_schemas
+from vllm_operator.api.kinds import PLURALS
+from vllm_operator.api.meta import API_VERSION
 
 EVERYTHING = REPOSITORY / "tests" / "chart" / "everything.yaml"
 # Kinds of the Prometheus Operator, which this API server does not know.
@@ -18,7 +20,15 @@ FOREIGN = "ServiceMonitor,PrometheusRule"
 @pytest.fixture(scope="module")
 def location(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Where kubeconform finds the schemas of everything that the API server knows."""
+    # The API server publishes the schemas of CRDs a moment after it serves them.
+    cluster.api.wait_for(lambda: _published(cluster.api), message="the schemas of the CRDs are published")
     return write_schemas(cluster.api, tmp_path_factory.mktemp("schemas"))
+
+
+def _published(api: Api) -> bool:
+    path = api.request("GET", "/openapi/v3")["paths"].get(f"apis/{API_VERSION}")
+    schemas = path and api.request("GET", path["serverRelativeURL"])["components"]["schemas"]
+    return bool(schemas) and all(any(name.endswith(f".{kind}") for name in schemas) for kind in PLURALS)
 
 
 def kubeconform(location: str, *words: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,13 +1,14 @@
 """The operator needs all the rights that it ships, and no others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TypeVar
 
 import pytest
 
 from tests.cluster import quantizing, support
-from tests.harness.api import Api, Object
+from tests.harness import monitoring
+from tests.harness.api import Api
 from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess, shipped_rbac
 
@@ -55,6 +56,15 @@ def _give_account(api: Api, namespace: str) -> None:
     support.put(api, support.server(namespace, life="no-mount", model=model, serviceAccountName="puller"))
 
 
+@pytest.fixture
+def pod_monitors(cluster: Cluster) -> Iterator[None]:
+    """The cluster knows the kind PodMonitor."""
+    monitoring.install(cluster.api)
+    yield
+    monitoring.remove(cluster.api)
+
+
+@pytest.mark.usefixtures("pod_monitors")
 def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: str, audit: Audit) -> None:
     assert not [right for right in shipped() if "*" in right or right[1].startswith("secrets")]
     operator, standby = OperatorProcess(cluster, [namespace]), OperatorProcess(cluster, [namespace])
@@ -62,11 +72,18 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         operator.start(wait=False)  # without some rights it is never ready
         # While one is filled, served and edited, another one warms up, and its log is read in time.
         support.put(api, support.server(namespace, "warms", life="never-ready"))
-        peers: Object = {"from": [{"podSelector": {}}]}
-        llm: Object = {"enabled": True, "image": support.IMAGE}
-        chat = support.server(namespace, replicas=2, prefetch=True, networkPolicy=peers, microservice=llm)
+        chat = support.server(
+            namespace,
+            replicas=2,
+            prefetch=True,
+            networkPolicy={"from": [{"podSelector": {}}]},
+            microservice={"enabled": True, "image": support.IMAGE},
+            autoscaling={"maxReplicas": 3},
+            monitoring={"podMonitor": {"interval": "1m"}},
+        )
         support.put(api, chat)
         support.wait_serving(api, namespace)
+        api.wait_object("PodMonitor", namespace, "chat")
         # Every child is edited, so that it is applied again; an edit of the spec replaces the record.
         for kind, name in support.children(api, namespace):
             label = {"metadata": {"labels": {"app.kubernetes.io/name": "other"}}}
@@ -82,9 +99,9 @@ def test_every_right_is_used_and_none_is_missing(cluster: Cluster, namespace: st
         support.put(api, support.server(namespace, engineArgs={"seed": 1}))
         support.wait_serving(api, namespace)
         api.wait_for(lambda: first not in support.records(api, namespace), message="the old record is pruned")
-        # The budget has gone with the second replica, the policies and the microservice with their fields. A
-        # given account takes the place of the own one, and of what its pod misses only Events tell.
-        for kind in ("PodDisruptionBudget", "NetworkPolicy"):
+        # The budget has gone with the second replica, the others with their fields. A given account takes the
+        # place of the own one, and of what its pod misses only Events tell.
+        for kind in ("PodDisruptionBudget", "NetworkPolicy", "HorizontalPodAutoscaler", "PodMonitor"):
             api.wait_gone(kind, namespace, "chat")
         for kind in ("Deployment", "Service"):
             api.wait_gone(kind, namespace, "chat-llm")

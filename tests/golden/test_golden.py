@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from vllm_operator.__main__ import main
 from vllm_operator.config import Settings
+from vllm_operator.desired.names import COMPONENT, MICROSERVICE
 from vllm_operator.desired.records import renderer
 from vllm_operator.generate import dump
 
@@ -75,15 +76,17 @@ def test_records_hold_the_template_that_the_deployment_has(case: str) -> None:
     recorded = [child["data"]["template"] for child in children if "template" in child.get("data", {})]
     deployed = [child["spec"]["template"] for child in children if child["kind"] == "Deployment"]
     assert recorded == deployed
-    assert deployed
+    # What makes the server's pods comes after all that they need.
+    rest = children[children.index(deployment(children)) + 1 :]
+    of_server = [child for child in rest if child["metadata"]["labels"][COMPONENT] != MICROSERVICE]
+    assert {child["kind"] for child in of_server} <= {"HorizontalPodAutoscaler", "PodMonitor"}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_no_text_of_the_resource_is_lost(case: str) -> None:
     """Arguments and values come out as they stood, but for `$`, which the kubelet would expand."""
     (spec,) = (each["spec"] for each in documents(HERE / case / "CR.yaml") if each["kind"] == "VLLMServer")
-    deployment = next(child for child in load(case) if child["kind"] == "Deployment")
-    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    container = deployment(load(case))["spec"]["template"]["spec"]["containers"][0]
     words = [word.replace("$$", "$") for word in container["args"]]
     given = spec.get("extraArgs", [])
     assert words[len(words) - len(given) :] == given
@@ -93,6 +96,11 @@ def test_no_text_of_the_resource_is_lost(case: str) -> None:
     for variable in spec.get("extraEnv", []):
         value = values[variable["name"]]
         assert (value.replace("$$", "$") if value else value) == variable.get("value")
+
+
+def deployment(children: list[dict[str, Any]]) -> dict[str, Any]:
+    """The server's own."""
+    return next(child for child in children if child["kind"] == "Deployment")
 
 
 def load(case: str) -> list[dict[str, Any]]:

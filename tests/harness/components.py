@@ -143,6 +143,7 @@ def controller_manager(layout: Layout) -> Process:
         "--concurrent-replicaset-syncs=20",
         "--concurrent-namespace-syncs=20",
         "--concurrent-service-endpoint-syncs=10",
+        "--horizontal-pod-autoscaler-sync-period=2s",
         # A busy machine delays heartbeats, and no test is about nodes that fail by themselves.
         "--node-monitor-grace-period=300s",
     )

@@ -16,6 +16,7 @@ from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.health import OLD_SECONDS, STUCK_SECONDS, Health
 from vllm_operator.controller.leader import Elector
 from vllm_operator.controller.metrics import Metrics
+from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.operator import Operator
 from vllm_operator.controller.store import Key
 from vllm_operator.controller.workqueue import Priority, WorkQueue
@@ -115,6 +116,7 @@ class Running:
         elector = SimpleNamespace(holds=lambda: True, following=False, hold=forever, release=nothing)
         monkeypatch.setattr(handlers, "start", watch)
         monkeypatch.setattr("vllm_operator.controller.operator.sweep", forever)
+        monkeypatch.setattr(Monitors, "watch", forever)
         monkeypatch.setattr(Operator, "_list", self._listed)
         settings = Settings(workers=2)
         self.operator = Operator(settings, cast(Cluster, None), cast(Elector, elector), Metrics())

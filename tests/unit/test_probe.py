@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from tests.harness.answering import Answering
-from vllm_operator.api.observed import Answer, Question
-from vllm_operator.controller import probe
-from vllm_operator.controller.probe import ATTEMPTS, MAX_BYTES, Prober, ask
+from vllm_operator.api.seen import Answer, Question
+from vllm_operator.controller import probe, prober
+from vllm_operator.controller.probe import MAX_BYTES, ask
+from vllm_operator.controller.prober import ATTEMPTS, Prober
 from vllm_operator.controller.store import Key
 
 KEY = Key("VLLMServer", "ns", "chat")
@@ -183,8 +184,8 @@ class Woken:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ROUND_SECONDS", 0.05)
-    monkeypatch.setattr(probe, "PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(prober, "ROUND_SECONDS", 0.05)
+    monkeypatch.setattr(prober, "PAUSE_SECONDS", 0.01)
 
 
 async def asked_times(server: Answering, number: int) -> None:
@@ -196,72 +197,72 @@ async def asked_times(server: Answering, number: int) -> None:
 @pytest.mark.usefixtures("quick")
 async def test_an_answer_wakes_a_server_once_while_it_stays_the_same(server: Answering) -> None:
     woken = Woken()
-    prober = Prober(woken)
-    assert prober.look(KEY, question(server)) is None
+    asking = Prober(woken)
+    assert asking.look(KEY, question(server)) is None
     await woken.wait()
-    first = prober.look(KEY, question(server))
+    first = asking.look(KEY, question(server))
     assert isinstance(first, Answer)
     assert first.reason == "Answers"
     await asked_times(server, 8)
     assert woken.keys.empty()
     server.status["/v1/models"] = 500
     await woken.wait()
-    failed = prober.look(KEY, question(server))
+    failed = asking.look(KEY, question(server))
     assert failed is not None
     assert failed.reason == "NotAnswering"
     server.status["/v1/models"] = 200
     await woken.wait()
-    await prober.close()
+    await asking.close()
 
 
 @pytest.mark.usefixtures("quick")
 async def test_a_failure_is_told_when_it_has_come_again(server: Answering) -> None:
     woken = Woken()
-    prober = Prober(woken)
+    asking = Prober(woken)
     server.status["/v1/models"] = 503
-    prober.look(KEY, question(server))
+    asking.look(KEY, question(server))
     await asked_times(server, ATTEMPTS - 1)
-    assert prober.look(KEY, question(server)) is None
+    assert asking.look(KEY, question(server)) is None
     await woken.wait()
     assert len(server.asked) >= ATTEMPTS
-    await prober.close()
+    await asking.close()
 
 
 @pytest.mark.usefixtures("quick")
 async def test_another_revision_is_asked_anew(server: Answering) -> None:
     woken = Woken()
-    prober = Prober(woken)
-    prober.look(KEY, question(server))
+    asking = Prober(woken)
+    asking.look(KEY, question(server))
     await woken.wait()
-    assert prober.look(KEY, question(server, record="r2")) is None
+    assert asking.look(KEY, question(server, record="r2")) is None
     await woken.wait()
-    assert prober.look(KEY, question(server, record="r2")) is not None
-    await prober.close()
+    assert asking.look(KEY, question(server, record="r2")) is not None
+    await asking.close()
 
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("how", ["forgotten", "nothing to ask", "closed"])
 async def test_who_is_forgotten_is_not_asked_again(server: Answering, how: str) -> None:
     woken = Woken()
-    prober = Prober(woken)
-    prober.look(KEY, question(server))
+    asking = Prober(woken)
+    asking.look(KEY, question(server))
     await woken.wait()
     if how == "forgotten":
-        prober.forget(KEY)
+        asking.forget(KEY)
     elif how == "nothing to ask":
-        assert prober.look(KEY, None) is None
+        assert asking.look(KEY, None) is None
     else:
-        await prober.close()
+        await asking.close()
     await asyncio.sleep(0.1)
     before = len(server.asked)
     await asyncio.sleep(0.3)
     assert len(server.asked) == before
-    await prober.close()
+    await asking.close()
 
 
 async def test_when_it_is_switched_off_nobody_is_asked(server: Answering) -> None:
-    prober = Prober(Woken(), enabled=False)
-    assert prober.look(KEY, question(server)) is None
+    asking = Prober(Woken(), enabled=False)
+    assert asking.look(KEY, question(server)) is None
     await asyncio.sleep(0.1)
     assert server.asked == []
-    await prober.close()
+    await asking.close()

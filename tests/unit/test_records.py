@@ -33,6 +33,15 @@ OTHER = Image("registry.example/newer:v2", "vllm 0.32")
 
 NOT_IN_PODS = {
     "spec.replicas",
+    "spec.autoscaling.minReplicas",
+    "spec.autoscaling.maxReplicas",
+    "spec.autoscaling.target.metric",
+    "spec.autoscaling.target.averageValue",
+    "spec.autoscaling.scaleUp.stabilizationWindowSeconds",
+    "spec.autoscaling.scaleDown.stabilizationWindowSeconds",
+    "spec.autoscaling.scaleDown.periodSeconds",
+    "spec.monitoring.podMonitor.interval",
+    "spec.monitoring.podMonitor.labels.release",
     "spec.paused",
     "spec.verify",
     "spec.rollout.progressDeadlineSeconds",

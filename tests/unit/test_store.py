@@ -61,9 +61,30 @@ def test_stale_events_of_a_server_are_ignored(store: Store) -> None:
 
 def test_versions_are_compared_as_numbers(store: Store) -> None:
     assert store.see("Service", child(9)) == KEY
-    assert store.see("Service", child(10)) == KEY
+    assert store.see("Service", child(10, deletionTimestamp="2026-01-02T03:04:05Z")) == KEY
     assert store.see("Service", child(9)) is None
     assert versions(store) == {("Service", "chat"): 10}
+
+
+def autoscaler(version: int, **active: str) -> dict[str, Any]:
+    said = {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound", "message": "a"} | active
+    return child(version) | {"status": {"conditions": [said], "currentMetrics": [version]}}
+
+
+def test_what_tells_nothing_that_is_kept_concerns_nobody(store: Store) -> None:
+    """The status of an autoscaler is written every 15 seconds."""
+    assert store.see("HorizontalPodAutoscaler", autoscaler(6)) == KEY
+    assert store.see("HorizontalPodAutoscaler", autoscaler(7)) is None
+    assert versions(store) == {("HorizontalPodAutoscaler", "chat"): 7}
+    assert store.see("HorizontalPodAutoscaler", autoscaler(8, message="b")) == KEY
+    assert store.see("HorizontalPodAutoscaler", autoscaler(7)) is None
+
+
+def test_a_pod_monitor_goes_with_its_server(store: Store) -> None:
+    """No watch tells of it, and what is left of a server that is gone is kept for ever."""
+    assert store.see("PodMonitor", child(6)) == KEY
+    store.gone("VLLMServer", server(7))
+    assert store._entries == {}
 
 
 def test_stale_events_of_a_pod_are_ignored(store: Store) -> None:

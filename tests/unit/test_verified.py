@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.things import RECORD, deployment, observed, server, target
-from vllm_operator.api.observed import Answer, Observed
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import Answer
 from vllm_operator.api.status import Condition
 from vllm_operator.status.conditions import Transition
 from vllm_operator.status.server import judge

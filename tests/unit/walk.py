@@ -12,6 +12,7 @@ WORDS = {
     "spec.engineArgs.kvCacheDtype": "fp8",
     "spec.cpu.threadsBind": "auto",
     "spec.model.name": "other/model",
+    "spec.monitoring.podMonitor.interval": "1m",
     "spec.extraArgs[]": "other",
 }
 """Where not any text is good."""

@@ -6,8 +6,11 @@ from typing import Literal, NamedTuple
 
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.resource import MICROSERVICE_SUFFIX
-from vllm_operator.api.seen import Child, Seen
+from vllm_operator.api.seen import Answer, Child, Seen
 from vllm_operator.api.vllmserver import VLLMServer
+
+AUTOSCALER = "HorizontalPodAutoscaler"
+POD_MONITOR = "PodMonitor"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,24 @@ class DeploymentFacts(Child):
             and self.replicas == self.updated_replicas
             and (min(self.updated_replicas, self.ready_replicas) > 0 or self.wanted_replicas == 0)
         )
+
+
+class Said(NamedTuple):
+    """A condition in the words of somebody else's controller."""
+
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscalerFacts(Child):
+    """A HorizontalPodAutoscaler, as its controller describes it."""
+
+    able: Said | None
+    """Whether it can read and write the number of replicas; None until it has tried."""
+    active: Said | None
+    """Whether it gets its metric; None until it has asked."""
 
 
 class Source(NamedTuple):
@@ -164,23 +185,6 @@ class QuantizationState:
     """What it waits for, where that is not its own work; empty if it waits for nothing."""
 
 
-class Question(NamedTuple):
-    """What a server is asked through its Service."""
-
-    url: str
-    model: str
-    record: str
-    """The revision that is to answer."""
-
-
-class Answer(NamedTuple):
-    """What came of it."""
-
-    reason: Reason
-    detail: str
-    """How it went, in words of ours."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed(Seen):
     """All that is known of one server when it is reconciled."""
@@ -211,6 +215,13 @@ class Observed(Seen):
     def _deployment(self, name: str) -> DeploymentFacts | None:
         child = self.children.get(("Deployment", name))
         return child if isinstance(child, DeploymentFacts) else None
+
+    @property
+    def autoscaler(self) -> AutoscalerFacts | None:
+        """The server's own HorizontalPodAutoscaler."""
+        child = self.children.get((AUTOSCALER, self.server.name))
+        own = child is not None and child.owner == self.server.uid
+        return child if own and isinstance(child, AutoscalerFacts) else None
 
     @property
     def held(self) -> bool:

@@ -54,6 +54,8 @@ _Annotations = Annotated[
 
 Labels = Annotated[_Labels, *checked(_QUALIFIED)]
 Annotations = Annotated[_Annotations, *checked(_QUALIFIED)]
+FurtherLabels = Annotated[_Labels, *checked(_QUALIFIED, _free_of(RESERVED_LABELS))]
+"""Labels beside those that the operator or a controller sets."""
 
 
 ProxyUrl = Annotated[
@@ -105,7 +107,7 @@ class PodFields(Model):
     service_account_name: ObjectName | None = None
     """An existing ServiceAccount, such as one with image pull secrets. No token of it is mounted. Unset: one
     is made that may do nothing."""
-    pod_labels: Annotated[_Labels, *checked(_QUALIFIED, _free_of(RESERVED_LABELS))] | None = None
+    pod_labels: FurtherLabels | None = None
     """Further labels of the pods."""
     pod_annotations: Annotated[_Annotations, *checked(_QUALIFIED, _free_of(RESERVED_ANNOTATIONS))] | None = (
         None

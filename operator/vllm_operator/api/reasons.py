@@ -16,6 +16,10 @@ class Reason(StrEnum):
         return member
 
     ANSWERS = "Answers", "The server lists its model, and has answered with a token."
+    AUTOSCALING = (
+        "Autoscaling",
+        "The HorizontalPodAutoscaler gets its metric, and sets the number of replicas.",
+    )
     CACHED = "Cached", "The cache holds the model."
     CACHE_FULL = (
         "CacheFull",
@@ -66,11 +70,16 @@ class Reason(StrEnum):
         "KeyRequired",
         "The server is alive and asks for an API key, which the operator does not have.",
     )
+    METRIC_UNAVAILABLE = (
+        "MetricUnavailable",
+        "The HorizontalPodAutoscaler gets no value of its metric, and leaves the replicas as they are.",
+    )
     MODEL_MISMATCH = "ModelMismatch", "The quantization is of another model, or commit, than the server's."
     MODEL_NOT_FOUND = (
         "ModelNotFound",
         "The hub has no such model or revision, or shows it only to the token of another account.",
     )
+    MONITORED = "Monitored", "There is a PodMonitor, by which Prometheus scrapes the pods."
     MOUNT_FAILED = (
         "MountFailed",
         "A volume cannot be mounted, such as that of a missing ConfigMap; the kubelet says why.",
@@ -83,6 +92,10 @@ class Reason(StrEnum):
     NOT_OWNED = "NotOwned", "An object with the name of a child exists and is not the operator's."
     OUT_OF_MEMORY = "OutOfMemory", "The container was ended because it used more memory than it may."
     PAUSED = "Paused", "`spec.paused` is true: nothing is changed but the status."
+    POD_MONITOR_NOT_INSTALLED = (
+        "PodMonitorNotInstalled",
+        "The cluster has no kind PodMonitor: the Prometheus Operator, which brings it, is not installed.",
+    )
     PREFETCH_FAILED = (
         "PrefetchFailed",
         "The model could not be brought into the cache, no other reason fits; the message holds the words.",
@@ -102,6 +115,10 @@ class Reason(StrEnum):
         "No pod of the revision asked for became ready in time; the message holds the cause.",
     )
     ROLLING_OUT = "RollingOut", "Pods of the revision asked for are being made."
+    SCALING_FAILED = (
+        "ScalingFailed",
+        "The HorizontalPodAutoscaler cannot set the number of replicas; the message holds its words.",
+    )
     SECRET_NOT_FOUND = (
         "SecretNotFound",
         "A Secret that the pod needs, or a key of it, does not exist; the kubelet says which.",
@@ -168,16 +185,9 @@ class Reason(StrEnum):
 
 ORDINARY = frozenset(
     {
-        *(Reason.ANSWERS, Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING, Reason.KEY_REQUIRED),
-        *(
-            Reason.PAUSED,
-            Reason.PREFETCHING,
-            Reason.QUANTIZED,
-            Reason.ROLLING_OUT,
-            Reason.SERVING,
-            Reason.SUSPENDED,
-            Reason.WARMING_UP,
-        ),
+        *(Reason.ANSWERS, Reason.AUTOSCALING, Reason.CACHED, Reason.CALIBRATED, Reason.CALIBRATING),
+        *(Reason.KEY_REQUIRED, Reason.MONITORED, Reason.PAUSED, Reason.PREFETCHING, Reason.QUANTIZED),
+        *(Reason.ROLLING_OUT, Reason.SERVING, Reason.SUSPENDED, Reason.WARMING_UP),
     }
 )
 """Reasons that come and go while all is well; the others are Warnings among the Events."""

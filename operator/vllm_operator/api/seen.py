@@ -2,12 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from vllm_operator.api.reasons import Reason
 
 Ref = tuple[str, str]
 """Kind and name of a child, or of a resource of ours; its namespace is that of the other."""
 
 Manifest = dict[str, Any]
+
+
+class Refusal(NamedTuple):
+    """Why a child that no pod depends on is not there, or not as it should be."""
+
+    reason: Reason
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +119,22 @@ class Seen:
     """What Events say of pods and Jobs that hang, by the name of these."""
     progress: Progress | None = None
     """How far the first pod that starts has come."""
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """Kinds of children without which a resource does as well, and why there is none, or not as wanted."""
+
+
+class Question(NamedTuple):
+    """What a server is asked through its Service."""
+
+    url: str
+    model: str
+    record: str
+    """The revision that is to answer."""
+
+
+class Answer(NamedTuple):
+    """What came of it."""
+
+    reason: Reason
+    detail: str
+    """How it went, in words of ours."""

@@ -51,8 +51,9 @@ class VLLMServerStatus(Model):
     """Generation of the spec that this status speaks of; -1: none yet."""
     conditions: Annotated[list[Condition], Field(max_length=16), *list_map("type")] | None = None
     """`Ready` always; `Reconciling` and `Stalled` only while they are True; `Available`; `ModelCached` where
-    a prefetch fills the cache, `Quantized` where FP8 is asked for, `MicroserviceReady` where
-    there is to be a microservice, and `Verified` once the operator has asked the revision that serves."""
+    a prefetch fills the cache, `Quantized` where FP8 is asked for, `Autoscaled`, `Monitored` and
+    `MicroserviceReady` where these are, and `Verified` once the operator has asked the revision that
+    serves."""
     replicas: int | None = None
     """Pods that exist."""
     ready_replicas: int | None = None

@@ -15,6 +15,7 @@ from vllm_operator.api.parts import Cache, ImageName, LocalReference, ModelSourc
 from vllm_operator.api.pod import Annotations, PodFields, Spreads
 from vllm_operator.api.quantity import Size
 from vllm_operator.api.resource import Resource
+from vllm_operator.api.scaling import Autoscaling, Monitoring
 
 KIND = "VLLMServer"
 PLURAL = "vllmservers"
@@ -83,7 +84,12 @@ class VLLMServerSpec(PodFields):
     """Fill the cache by a Job of its own before pods start, so that no card idles during a download, and only
     that Job has the token and asks the hub. A model below `/data` needs none."""
     replicas: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Pods that serve. 0 suspends the server and keeps its cache."""
+    """Pods that serve. 0 suspends the server and keeps its cache. With autoscaling, leave it to that."""
+    autoscaling: Autoscaling | None = None
+    """Have a HorizontalPodAutoscaler set `replicas` by a metric of the pods. Unset: `replicas` is what
+    somebody sets, by hand or by an autoscaler of their own."""
+    monitoring: Monitoring = Monitoring()
+    """Who scrapes the metrics of the pods."""
     service: Service = Service()
     """How the server is reached."""
     api_key_secret_ref: ApiKeyReference | None = None

@@ -3,20 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vllm_operator.api.observed import DeploymentFacts, MicroserviceRecord, Observed, RecordFacts, Target
 from vllm_operator.api.quantized import QuantizationRecord, QuantizationTarget
 from vllm_operator.api.reasons import Reason, StalledError
-from vllm_operator.api.seen import Child, Manifest, Ref
+from vllm_operator.api.seen import Child, Manifest, Ref, Refusal
 from vllm_operator.controller import facts
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.kinds import KINDS
-from vllm_operator.controller.outcome import ApiError, WaitingError, rejected
+from vllm_operator.controller.outcome import ApiError, WaitingError, refusal, rejected
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.ties import Everything
+from vllm_operator.desired import accessories
 from vllm_operator.desired.canonical import IMMUTABLE, digest
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
@@ -40,6 +41,8 @@ class Wanted:
     basis: Hashable
     target: Target | QuantizationTarget
     digests: tuple[tuple[Ref, bytes], ...]
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """Kinds of `desired.accessories` that could not be made, and why; no other child waits for these."""
 
 
 class Children:
@@ -74,7 +77,8 @@ class Children:
             _check_nothing_to_do(observed, target)
         digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
         # What makes pods comes last: by then a template is in a record, and cache and account exist.
-        others = [manifest for manifest in target.manifests if manifest["kind"] not in PODS_OF]
+        later = {*PODS_OF, *accessories.KINDS}
+        others = [manifest for manifest in target.manifests if manifest["kind"] not in later]
         results = await asyncio.gather(
             *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
         )
@@ -85,6 +89,8 @@ class Children:
         for manifest in target.manifests:
             if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest, digests):
                 self._deployed_at[key] = time.monotonic()
+        beside = [manifest for manifest in target.manifests if manifest["kind"] in accessories.KINDS]
+        refused = await self._accessories(key, observed, beside, digests)
         # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
         if failures:
             raise next(iter(failures.values()))
@@ -95,7 +101,25 @@ class Children:
             digests=tuple(digests.items()),
         )
         self._wanted[key] = wanted
-        return wanted
+        return replace(wanted, refused=refused)
+
+    async def _accessories(
+        self, key: Key, observed: Everything, manifests: Sequence[Manifest], digests: Mapping[Ref, bytes]
+    ) -> dict[str, Refusal]:
+        """Make what no pod depends on. Returns what could not be made, which is no fault of the resource."""
+        refused = {}
+        for manifest in manifests:
+            kind, name = _ref(manifest)
+            try:
+                await self._ensure(key, observed, manifest, digests)
+            except (StalledError, WaitingError) as error:
+                refused[kind] = Refusal(error.reason, error.message)
+            except ApiError as error:
+                # Gone with its kind, or an admission webhook that does not answer.
+                if error.status not in (404, 500):
+                    raise
+                refused[kind] = Refusal(Reason.CHILD_REJECTED, refusal(f"{kind} {name}", error))
+        return refused
 
     async def prune(self, key: Key, observed: Everything, wanted: Wanted, now: str) -> None:
         """Delete children that nobody needs any more. Raises ApiError."""

@@ -16,10 +16,10 @@ from aiohttp import ClientError, ClientTimeout, TCPConnector
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.rest import RESTResponse
 
-from vllm_operator.api.kinds import PLURALS
 from vllm_operator.api.meta import GROUP, VERSION
 from vllm_operator.api.seen import Manifest, Ref
 from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.paths import path_of
 from vllm_operator.desired.canonical import encode
 from vllm_operator.desired.names import FIELD_MANAGER
 
@@ -40,28 +40,6 @@ _JSON_PATCH = "application/json-patch+json"
 
 _METHODS = {"APPLY": "PATCH", "LIST": "GET", "WATCH": "GET"}
 """Methods of the verbs that HTTP does not have: verbs are those of the API server's own metrics."""
-
-_PATHS = {
-    "ConfigMap": ("api/v1", "configmaps"),
-    "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
-    "Deployment": ("apis/apps/v1", "deployments"),
-    "Event": ("apis/events.k8s.io/v1", "events"),
-    "Lease": ("apis/coordination.k8s.io/v1", "leases"),
-    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
-    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
-    "Job": ("apis/batch/v1", "jobs"),
-    "Pod": ("api/v1", "pods"),
-    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
-    "Service": ("api/v1", "services"),
-    "ServiceAccount": ("api/v1", "serviceaccounts"),
-    **{kind: (f"apis/{GROUP}/{VERSION}", plural) for kind, plural in PLURALS.items()},
-}
-
-
-def _path(kind: str, namespace: str | None, *rest: str) -> str:
-    prefix, plural = _PATHS[kind]
-    within = ("namespaces", namespace) if namespace else ()
-    return "/".join(("", prefix, *within, plural, *rest))
 
 
 class Cluster:
@@ -103,7 +81,7 @@ class Cluster:
     async def get(self, ref: Ref, namespace: str) -> Manifest | None:
         """An object, or None when there is none. Raises ApiError."""
         try:
-            return await self._call("GET", _path(ref[0], namespace, ref[1]))
+            return await self._call("GET", path_of(ref[0], namespace, ref[1]))
         except ApiError as error:
             if error.status == 404:
                 return None
@@ -114,13 +92,27 @@ class Cluster:
         these were all. Raises ApiError.
         """
         found: set[str] = set()
+        async for answer in self._pages(kind, namespace, selector, _METADATA_ONLY):
+            found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
+        return found, int(answer["metadata"]["resourceVersion"])
+
+    async def objects(self, kind: str, namespace: str | None, selector: str) -> tuple[list[Manifest], int]:
+        """All objects of a kind, and the resourceVersion at which these were all. Raises ApiError."""
+        found: list[Manifest] = []
+        async for answer in self._pages(kind, namespace, selector, "application/json"):
+            found += answer["items"] or ()
+        return found, int(answer["metadata"]["resourceVersion"])
+
+    async def _pages(
+        self, kind: str, namespace: str | None, selector: str, accept: str
+    ) -> AsyncGenerator[Manifest, None]:
         query = {"limit": str(UIDS_PAGE), "labelSelector": selector}
         while True:
-            answer = await self._call("LIST", _path(kind, namespace), query, accept=_METADATA_ONLY)
-            found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
+            answer = await self._call("LIST", path_of(kind, namespace), query, accept=accept)
+            yield answer
             query["continue"] = answer["metadata"].get("continue", "")
             if not query["continue"]:
-                return found, int(answer["metadata"]["resourceVersion"])
+                return
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object by an apply without force. Raises ApiError, with 409 if others hold its fields.
@@ -141,7 +133,9 @@ class Cluster:
 
     async def _apply(self, manifest: Manifest, *, force: bool, subresource: str = "") -> Manifest:
         metadata = manifest["metadata"]
-        path = _path(manifest["kind"], metadata["namespace"], metadata["name"], *filter(None, [subresource]))
+        path = path_of(
+            manifest["kind"], metadata["namespace"], metadata["name"], *filter(None, [subresource])
+        )
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower(), "fieldValidation": "Strict"}
         return await self._call("APPLY", path, query, body=encode(manifest).encode(), content_type=_APPLY)
 
@@ -158,7 +152,7 @@ class Cluster:
             {"op": "replace", "path": "/" + "/".join(path), "value": value},
         ]
         metadata = manifest["metadata"]
-        where = _path(manifest["kind"], metadata["namespace"], metadata["name"])
+        where = path_of(manifest["kind"], metadata["namespace"], metadata["name"])
         query = {"fieldManager": FIELD_MANAGER}
         return await self._call("PATCH", where, query, body=operations, content_type=_JSON_PATCH)
 
@@ -171,25 +165,25 @@ class Cluster:
         options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", **options}
         try:
-            await self._call("DELETE", _path(ref[0], namespace, ref[1]), body=body)
+            await self._call("DELETE", path_of(ref[0], namespace, ref[1]), body=body)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
 
     async def post_event(self, namespace: str, event: Manifest) -> None:
         """Post an Event. Raises ApiError."""
-        await self._call("POST", _path("Event", namespace), body=event)
+        await self._call("POST", path_of("Event", namespace), body=event)
 
     async def post(self, manifest: Manifest) -> Manifest:
         """Create what is nobody's but ours, and never applied. Raises ApiError, with 409 if it exists."""
         return await self._call(
-            "POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), body=manifest
+            "POST", path_of(manifest["kind"], manifest["metadata"]["namespace"]), body=manifest
         )
 
     async def put(self, manifest: Manifest) -> Manifest:
         """Replace an object. Raises ApiError, with 409 if it is of another resourceVersion by now."""
         metadata = manifest["metadata"]
-        path = _path(manifest["kind"], metadata["namespace"], metadata["name"])
+        path = path_of(manifest["kind"], metadata["namespace"], metadata["name"])
         return await self._call("PUT", path, body=manifest)
 
     async def watch(self, ref: Ref, namespace: str, version: str) -> AsyncGenerator[Manifest | None, None]:
@@ -200,7 +194,9 @@ class Cluster:
         query = {"watch": "true", "fieldSelector": f"metadata.name={ref[1]}", "resourceVersion": version}
         patience = ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_SECONDS)
         with _faults():
-            answer = await self._send("WATCH", _path(ref[0], namespace), query, headers={}, timeout=patience)
+            answer = await self._send(
+                "WATCH", path_of(ref[0], namespace), query, headers={}, timeout=patience
+            )
             try:
                 if answer.status >= 300:
                     raise ApiError.read(answer.status, await answer.read(), "")  # type: ignore[no-untyped-call]
@@ -224,7 +220,7 @@ class Cluster:
         query = {"container": container, "tailLines": "10", "limitBytes": "65536"}
         # The API server asks the node, which may be dead.
         async with asyncio.timeout(LOG_SECONDS):
-            data = await self._ask("GET", f"{_path('Pod', namespace, pod)}/log", query)
+            data = await self._ask("GET", f"{path_of('Pod', namespace, pod)}/log", query)
         return data.decode(errors="replace")
 
     async def _call(

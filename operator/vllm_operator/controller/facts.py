@@ -1,19 +1,22 @@
 """From objects as the API server sends them to the facts that are kept of them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.kinds import CLASSES
 from vllm_operator.api.meta import GROUP
 from vllm_operator.api.observed import (
+    AUTOSCALER,
     Artifacts,
+    AutoscalerFacts,
     Cached,
     DeploymentFacts,
     MicroserviceRecord,
     Quantization,
     RecordFacts,
+    Said,
     Source,
 )
 from vllm_operator.api.quantity import canonical
@@ -78,15 +81,14 @@ def child(kind: str, body: Body) -> Child:
         "deleting": "deletionTimestamp" in metadata,
         "digest": b"" if kind in IMMUTABLE else digest(owned(body, names.FIELD_MANAGER)),
     }
-    if kind == "Deployment":
-        return DeploymentFacts(**common, **_deployment(body))
-    if kind == "PersistentVolumeClaim":
-        return ClaimFacts(**common, **_claim(body))
-    if kind == "Job":
-        return JobFacts(**common, **_job(body))
     if kind == "ControllerRevision":
         return _revision(body, common)
-    return Child(**common)
+    facts, more = _FACTS.get(kind, (Child, _nothing))
+    return facts(**common, **more(body))
+
+
+def _nothing(_: Body) -> dict[str, Any]:
+    return {}
 
 
 def _revision(body: Body, common: dict[str, Any]) -> Child:
@@ -114,6 +116,12 @@ def _deployment(body: Body) -> dict[str, Any]:
         "progressing": conditions.get("Progressing", {}).get("reason", ""),
         "failure": failure.get("message", "") if failure.get("status") == "True" else "",
     }
+
+
+def _autoscaler(body: Body) -> dict[str, Any]:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    said = {c["type"]: Said(c["status"], c.get("reason", ""), c.get("message", "")) for c in conditions}
+    return {"able": said.get("AbleToScale"), "active": said.get("ScalingActive")}
 
 
 def _replicas_manager(body: Body) -> str | None:
@@ -216,6 +224,14 @@ def _finds_servers(selector: Body) -> bool:
     """Whether it is the selector of the pods that hold a cache: see `desired.jobs.beside`."""
     labels = selector.get("matchLabels") or {}
     return bool(labels.get(names.COMPONENT) == names.OF_SERVERS)
+
+
+_FACTS: Mapping[str, tuple[type[Child], Callable[[Body], dict[str, Any]]]] = {
+    AUTOSCALER: (AutoscalerFacts, _autoscaler),
+    "Deployment": (DeploymentFacts, _deployment),
+    "Job": (JobFacts, _job),
+    "PersistentVolumeClaim": (ClaimFacts, _claim),
+}
 
 
 def pod(body: Body) -> PodFacts:

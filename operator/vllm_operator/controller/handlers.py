@@ -23,6 +23,7 @@ CHILDREN = {
     "ConfigMap": ("v1", "configmaps"),
     "ControllerRevision": ("apps", "v1", "controllerrevisions"),
     "Deployment": ("apps", "v1", "deployments"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
     "Job": ("batch", "v1", "jobs"),
     "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),

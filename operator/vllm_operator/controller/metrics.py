@@ -34,7 +34,7 @@ RESULTS = ("done", "waiting", "error")
 CONDITIONS = frozenset(
     {
         *("Ready", "Reconciling", "Stalled", "Available", "ModelCached", "Quantized"),
-        *("Verified", "MicroserviceReady"),
+        *("Verified", "MicroserviceReady", "Autoscaled", "Monitored"),
         *("Calibrated", "ArtifactsVerified"),
     }
 )

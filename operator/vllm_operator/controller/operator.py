@@ -16,8 +16,9 @@ from vllm_operator.controller.connection import credentials, load_configuration,
 from vllm_operator.controller.health import Health
 from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
 from vllm_operator.controller.metrics import Metrics
+from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.outcome import ApiError
-from vllm_operator.controller.probe import Prober
+from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
 from vllm_operator.controller.store import Key, Store
@@ -74,16 +75,14 @@ class Operator:
         children = Children(self.feed.store, cluster, settings.defaults)
         queue = self.feed.queue
         ties = Ties(self.feed.store, settings.defaults, lambda key: queue.add(key, Priority.CHILD))
-        progress = ProgressReader(cluster, enabled=settings.read_logs)
+        self.monitors = Monitors(cluster, self.feed, settings.namespaces)
         self.prober = Prober(
             lambda key: queue.add(key, Priority.CHILD), enabled=settings.verify, proxy=settings.verify_proxy
         )
         self.reconciler = Reconciler(
-            self.feed.store,
-            cluster,
-            children,
-            ties,
-            progress=progress,
+            *(self.feed.store, cluster, children, ties),
+            monitors=self.monitors,
+            progress=ProgressReader(cluster, enabled=settings.read_logs),
             prober=self.prober,
             instance=socket.gethostname(),
             calibrated=metrics.calibrated,
@@ -102,6 +101,7 @@ class Operator:
         watcher = asyncio.create_task(watching)
         listing = asyncio.create_task(self._list())
         workers = [asyncio.create_task(self._work(listing)) for _ in range(self.settings.workers)]
+        workers.append(asyncio.create_task(self.monitors.watch()))
         workers.append(asyncio.create_task(sweep(self.cluster, self.feed, self.settings.namespaces)))
         stopped = asyncio.create_task(self.stopping.wait())
         log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")

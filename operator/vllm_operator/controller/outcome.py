@@ -72,11 +72,15 @@ def rejected(child: str, error: ApiError) -> StalledError | None:
     """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
     if error.status not in _REJECTIONS and not (error.status == 500 and error.message.startswith(_UNFIT)):
         return None
+    return StalledError(Reason.CHILD_REJECTED, refusal(child, error))
+
+
+def refusal(child: str, error: ApiError) -> str:
+    """What to say of a child that the API server refused."""
     words = error.message.strip().removesuffix(".")
-    return StalledError(
-        Reason.CHILD_REJECTED,
+    return (
         f"{child} was refused by the API server: {words}. Mend what it names, or change the spec; it is "
-        "tried again every minute",
+        "tried again every minute"
     )
 
 

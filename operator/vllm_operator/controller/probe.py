@@ -1,4 +1,4 @@
-"""Asks servers as a client would, through their Services: for their models, and for one token.
+"""Asks a server as a client would, through its Service: for its models, and for one token.
 
 The one door to httpx. Nothing of the environment decides the way: no proxy, no .netrc; no redirect is
 followed, and of an answer no more is read than a list of models can be. What a server says is anybody's
@@ -9,37 +9,27 @@ import asyncio
 import errno
 import json
 import logging
-import random
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import httpx
 
-from vllm_operator.api.observed import Answer, Question
 from vllm_operator.api.reasons import Reason
-from vllm_operator.controller.store import Key
+from vllm_operator.api.seen import Answer, Question
 
-ROUND_SECONDS = 600.0
-"""Seconds from one time that a server is asked to the next."""
-ATTEMPTS = 3
-"""Failures in a row before one is told: a Service learns of its pods later than the API server."""
-PAUSE_SECONDS = 2.0
-"""Seconds from a failure that is not told to the next attempt; what is told doubles it, up to a round."""
-AT_ONCE = 8
-"""Servers that are asked at the same time."""
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """Time limit of an answer: a busy server lets a request wait for its turn."""
 MAX_BYTES = 1 << 20
 """Most that is read of an answer."""
 
+Client = httpx.AsyncClient
+
 _HEADERS = {"Accept-Encoding": "identity"}
 
 _KEEPS_OUT = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ETIMEDOUT})
-_GOOD = frozenset({Reason.ANSWERS, Reason.KEY_REQUIRED})
 
 log = logging.getLogger(__name__)
 
@@ -52,83 +42,17 @@ class _AnsweredError(Exception):
         self.answer = Answer(reason, detail)
 
 
-@dataclass(slots=True)
-class _Asked:
-    question: Question
-    answer: Answer | None = None
-    """The last one that was told."""
-    failures: int = 0
-    task: asyncio.Task[None] | None = field(default=None, repr=False)
-
-
-class Prober:
-    """Asks in the background, and wakes a server whose answer is another than before."""
-
-    def __init__(
-        self, wake: Callable[[Key], None], *, enabled: bool = True, proxy: str | None = None
-    ) -> None:
-        self._wake = wake
-        self._enabled = enabled
-        self._proxy = proxy
-        self._client: httpx.AsyncClient | None = None
-        self._asked: dict[Key, _Asked] = {}
-        self._turn = asyncio.Semaphore(AT_ONCE)
-
-    def look(self, key: Key, question: Question | None) -> Answer | None:
-        """What came of a question, if anything has yet; from now on it is asked again and again."""
-        asked = self._asked.get(key)
-        if question is None or not self._enabled:
-            self.forget(key)
-            return None
-        if asked is None or asked.question != question:
-            self.forget(key)
-            asked = self._asked[key] = _Asked(question)
-            asked.task = asyncio.create_task(self._go_on(key, asked))
-        return asked.answer
-
-    def forget(self, key: Key) -> None:
-        """Ask a server no more."""
-        asked = self._asked.pop(key, None)
-        if asked is not None and asked.task is not None:
-            asked.task.cancel()
-
-    async def close(self) -> None:
-        """Ask nobody any more."""
-        tasks = [asked.task for asked in self._asked.values() if asked.task is not None]
-        for key in list(self._asked):
-            self.forget(key)
-        await asyncio.gather(*tasks, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
-
-    async def _go_on(self, key: Key, asked: _Asked) -> None:
-        # Not before it is of use: to read the certificates of a proxy costs time and memory.
-        self._client = self._client or client(self._proxy)
-        while True:
-            async with self._turn:
-                answer = await ask(self._client, asked.question)
-            good = answer.reason in _GOOD
-            asked.failures = 0 if good else asked.failures + 1
-            if good or asked.failures >= ATTEMPTS:
-                before, asked.answer = asked.answer, answer
-                if before is None or before.reason is not answer.reason:
-                    self._wake(key)
-            await asyncio.sleep(_pause(asked.failures))
-
-
-def _pause(failures: int) -> float:
-    told = max(0, failures - ATTEMPTS)
-    seconds = min(PAUSE_SECONDS * 2.0 ** min(told, 16), ROUND_SECONDS) if failures else ROUND_SECONDS
-    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
-
-
-def client(proxy: str | None = None) -> httpx.AsyncClient:
+def client(proxy: str | None = None) -> Client:
     """What servers are asked with."""
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    return httpx.AsyncClient(trust_env=False, proxy=proxy, timeout=timeout, headers=_HEADERS)
+    # Servers are asked by http. To read certificates takes a megabyte and a half, for a proxy that has one.
+    encrypted = bool(proxy and proxy.startswith("https:"))
+    return httpx.AsyncClient(
+        trust_env=False, proxy=proxy, timeout=timeout, headers=_HEADERS, verify=encrypted
+    )
 
 
-async def ask(asking: httpx.AsyncClient, question: Question) -> Answer:
+async def ask(asking: Client, question: Question) -> Answer:
     """Ask a server for its models and one token. Never raises."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS + 2 * ANSWER_SECONDS):
@@ -144,7 +68,7 @@ async def ask(asking: httpx.AsyncClient, question: Question) -> Answer:
         return Answer(Reason.NOT_ANSWERING, f"{question.url} could not be asked: see the operator's log")
 
 
-async def _models(asking: httpx.AsyncClient, question: Question) -> None:
+async def _models(asking: Client, question: Question) -> None:
     async with asking.stream("GET", f"{question.url}/v1/models") as response:
         _check(response, "/v1/models")
         body = b"".join([chunk async for chunk in _read(response)])
@@ -163,7 +87,7 @@ def _names(body: bytes) -> list[str]:
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 
-async def _token(asking: httpx.AsyncClient, question: Question) -> Answer:
+async def _token(asking: Client, question: Question) -> Answer:
     asked = {"model": question.model, "prompt": "Hello", "max_tokens": 1, "stream": True}
     listed = f"{question.url}/v1 lists {question.model}"
     start, found = time.monotonic(), b""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import POD_MONITOR, Observed
 from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget, Result
 from vllm_operator.api.reasons import ORDINARY, StalledError
 from vllm_operator.api.seen import ClaimFacts
@@ -15,8 +15,9 @@ from vllm_operator.controller import events, facts, outcome
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.kinds import KINDS
+from vllm_operator.controller.monitors import Monitors
 from vllm_operator.controller.outcome import ApiError, WaitingError
-from vllm_operator.controller.probe import Prober
+from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.controller.ties import Everything, Ties
@@ -43,6 +44,7 @@ class Reconciler:
         children: Children,
         ties: Ties,
         *,
+        monitors: Monitors,
         progress: ProgressReader,
         prober: Prober,
         instance: str,
@@ -52,6 +54,7 @@ class Reconciler:
         self._cluster = cluster
         self._children = children
         self._ties = ties
+        self._monitors = monitors
         self._progress = progress
         self._prober = prober
         self._instance = instance
@@ -75,6 +78,7 @@ class Reconciler:
             self._children.forget(key)
             self._progress.forget(key)
             self._prober.forget(key)
+            await self._monitors.note(key, wanted=False)
             return None
         now = datetime.now(UTC)
         try:
@@ -112,27 +116,45 @@ class Reconciler:
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):
             return None
+        if POD_MONITOR in wanted.refused:
+            self._monitors.doubt()
         await self._children.prune(key, seen, wanted, _text(now))
         deployment = seen.deployment if isinstance(seen, Observed) else None
         since = self._children.seconds_since_deployed(key)
         if deployment is not None and not deployment.observed() and since < OBSERVATION_SECONDS:
             return OBSERVATION_SECONDS - since
+        seen = replace(seen, refused={**seen.refused, **wanted.refused})
         view = View(seen, wanted.target, _text(now))
-        said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
-        done, progress_again = await self._progress.look(key, view.starting())
-        seen = replace(seen, events=said, progress=done)
-        if isinstance(seen, Observed):
-            seen = replace(seen, answer=self._prober.look(key, question(view)))
+        seen, again = await self._ask(key, seen, view, now)
         status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
         await self._write(key, entry, status)
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.
         waits = isinstance(seen, Observed) and seen.freed and any(pod.unschedulable for pod in seen.pods)
         settles = max(0.1, self._store.settles(key)) if waits else None
-        return _soonest(events_again, progress_again, settles, _seconds_until(kind.due(view), now))
+        refused = outcome.STALLED_RECHECK_SECONDS if wanted.refused else None
+        return _soonest(again, settles, refused, _seconds_until(kind.due(view), now))
+
+    async def _ask(
+        self, key: Key, seen: Everything, view: View, now: datetime
+    ) -> tuple[Everything, float | None]:
+        """What is seen, with what Events, logs and the server itself say; and when to ask again."""
+        said, events_again = await events.look(self._cluster, key.namespace, view.hanging(), now)
+        done, progress_again = await self._progress.look(key, view.starting())
+        seen = replace(seen, events=said, progress=done)
+        if isinstance(seen, Observed):
+            seen = replace(seen, answer=self._prober.look(key, question(view)))
+        return seen, _soonest(events_again, progress_again)
 
     async def _observe(self, key: Key, entry: Entry) -> Everything | None:
-        """What is known of a resource; a given claim is not watched, and so read until it is bound."""
+        """What is known of a resource, and of what is not watched: PodMonitors, and a claim that was given.
+
+        A given claim is read until it is bound.
+        """
         observed = self._ties.observe(key)
+        if isinstance(observed, Observed):
+            wanted = observed.server.spec.monitoring.pod_monitor is not None
+            await self._monitors.note(key, wanted=wanted)
+            observed = self._ties.observe(key)
         if observed is None or observed.resource.spec.cache.claim_name is None:
             return observed
         name = names.claim(observed.resource)

@@ -8,16 +8,16 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.kinds import CLASSES, Ours
 from vllm_operator.api.meta import InvalidObjectError
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import POD_MONITOR, Observed
 from vllm_operator.api.quantized import ObservedQuantization, User
-from vllm_operator.api.seen import Child, ClaimFacts, PodFacts, Ref
+from vllm_operator.api.seen import Child, ClaimFacts, PodFacts, Ref, Refusal
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.controller import facts
 from vllm_operator.desired import names
@@ -73,6 +73,8 @@ class Store:
         """resourceVersion at which an object went, by its uid: answers to our writes may come after that."""
         self._users: dict[Key, set[Key]] = {}
         """Servers that name a quantization, whether there is one of that name or not."""
+        self.unmonitored: dict[str | None, Refusal] = {}
+        """Why there can be no PodMonitor, by namespace (None: in any)."""
 
     def entry(self, key: Key) -> Entry | None:
         """What is known of a resource, or None when it does not exist."""
@@ -118,6 +120,8 @@ class Store:
         if kind in CLASSES and entry.uid == uid:
             entry.body = b""
             self._refer(key, entry, None)
+            # It goes with its server, and no watch tells of that.
+            entry.children.pop((POD_MONITOR, name), None)
         elif kind == "Pod":
             _, pod = entry.pods.pop(name, (0, None))
             if pod is not None and pod.job is None:
@@ -186,7 +190,11 @@ class Store:
         children = dict(entry.children)
         if isinstance(resource, VLLMServer):
             freed = self.settles(key) > 0
-            return Observed(server=resource, children=children, claim=claim, pods=pods, freed=freed)
+            refusal = self.unmonitored.get(None) or self.unmonitored.get(key.namespace)
+            refused = {POD_MONITOR: refusal} if refusal else {}
+            return Observed(
+                server=resource, children=children, claim=claim, pods=pods, freed=freed, refused=refused
+            )
         users = tuple(user for user in map(self.user, self.users(key)) if user is not None)
         return ObservedQuantization(
             quantization=resource, children=children, claim=claim, pods=pods, users=users
@@ -255,8 +263,9 @@ def _see_child(entry: Entry, kind: str, body: Body, version: int) -> bool:
     known = entry.children.get(ref)
     if known is not None and known.resource_version >= version:
         return False
-    entry.children[ref] = facts.child(kind, body)
-    return True
+    entry.children[ref] = child = facts.child(kind, body)
+    # An autoscaler's status is written every 15 s, and mostly tells nothing that anybody asks about.
+    return known is None or replace(known, resource_version=version) != child
 
 
 def _see_resource(entry: Entry, body: Body, version: int) -> bool:

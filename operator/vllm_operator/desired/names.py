@@ -117,6 +117,16 @@ def network_policy(resource: Ours, component: str) -> str:
     return _prefix(resource) if component == OF_SERVERS else f"{_prefix(resource)}-{component}"
 
 
+def autoscaler(name: str) -> str:
+    """Name of a server's HorizontalPodAutoscaler."""
+    return name
+
+
+def pod_monitor(name: str) -> str:
+    """Name of a server's PodMonitor."""
+    return name
+
+
 def claim(resource: Ours) -> str:
     """Name of the claim that holds the cache of a resource."""
     return resource.spec.cache.claim_name or f"{resource.name}-cache"

@@ -27,6 +27,8 @@ from vllm_operator.desired.engine import load_format
 # often, and never leaves an edit without effect.
 _NOT_IN_PODS: dict[str, Any] = {
     "replicas": True,
+    "autoscaling": True,
+    "monitoring": True,
     "paused": True,
     "rollout": {"progress_deadline_seconds"},
     "service": True,

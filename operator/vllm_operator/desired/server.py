@@ -4,11 +4,11 @@ from collections.abc import Collection, Hashable
 from dataclasses import replace
 
 from vllm_operator.api.observed import Cached, Observed, Prefetch, Quantizing, RecordFacts, Target
-from vllm_operator.api.quantity import exact
 from vllm_operator.api.reasons import StalledError
 from vllm_operator.api.seen import Child, Manifest, Ref
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import (
+    accessories,
     claims,
     devices,
     images,
@@ -82,6 +82,7 @@ def _of_server(observed: Observed, defaults: Defaults, cached: Cached | None) ->
         manifests.append(_record(observed, inputs, template, defaults))
     none = promotion.empties(observed, quantizing)
     manifests += [_service(server), *_pods(observed, template, none=none)]
+    manifests += accessories.manifests(observed)
     stale = recorded is not None and _is_stale(server, recorded, inputs, defaults)
     return Desired(replace(target, refresh_available=stale), tuple(manifests))
 
@@ -98,6 +99,7 @@ def _prefetching(
     if running is not None:
         none = promotion.empties(observed, quantizing)
         manifests += _pods(observed, records.unpack(running.content), none=none)
+    manifests += accessories.manifests(observed)
     # Last: what refuses the Job must not keep what serves from being scaled.
     manifests += prefetch.manifests(observed, inputs.image, wanted.job, defaults)
     return Desired(Target("", inputs.image.image, False, wanted, quantizing), tuple(manifests))
@@ -113,6 +115,7 @@ def _holding(
     assert running is not None  # noqa: S101
     manifests = [*_around(observed), _service(server)]
     manifests += _pods(observed, records.unpack(running.content))
+    manifests += accessories.manifests(observed)
     target = Target(deployment.record, inputs.image.image, False, wanted, quantizing)
     return Desired(target, tuple(manifests))
 
@@ -124,6 +127,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     # While a revision is held there is no record of what the prefetch has found: its Job alone tells.
     needless = [child for ref, child in children if ref[0] in NEEDLESS_AT_ONCE and ref not in wanted]
     old = [child for child in needless if not (held and _tells(child, observed, target))]
+    old += accessories.superfluous(observed, wanted)
     if target.record:
         old += records.superfluous(observed, target.record)
     deployment = observed.deployment
@@ -166,12 +170,13 @@ def basis(observed: Observed) -> Hashable:
         prefetch.basis(observed),
         microservice.basis(observed),
         promotion.basis(observed),
+        accessories.basis(observed),
     )
 
 
 def _around(observed: Observed) -> list[Manifest]:
     """What pods find when they are made: their account, the policies for their network, the cache."""
-    return [*_service_account(observed.server), *network.of_server(observed), *_claim(observed)]
+    return [*_service_account(observed.server), *network.of_server(observed), *claims.manifests(observed)]
 
 
 def _service_account(server: VLLMServer) -> list[Manifest]:
@@ -179,25 +184,6 @@ def _service_account(server: VLLMServer) -> list[Manifest]:
     if server.spec.service_account_name is not None:
         return []
     return [render("serviceaccount", metadata=metadata(server, names.service_account(server)))]
-
-
-def _claim(observed: Observed) -> list[Manifest]:
-    """The claim of the cache, unless one was given; a retained one has no owner and outlives its server."""
-    server, cache = observed.server, observed.server.spec.cache
-    if cache.size is None:
-        return []
-    size = cache.size
-    if observed.claim is not None and exact(observed.claim.size) > exact(size):
-        size = observed.claim.size  # a claim cannot shrink; one that was retained may be larger
-    return [
-        render(
-            "persistentvolumeclaim",
-            metadata=metadata(server, names.claim(server), owned=cache.retention == "Delete"),
-            access_modes=cache.access_modes or ["ReadWriteOnce"],
-            storage_class_name=cache.storage_class_name,
-            size=size,
-        )
-    ]
 
 
 def _service(server: VLLMServer) -> Manifest:

@@ -9,7 +9,7 @@ from vllm_operator.api.reasons import Reason
 from vllm_operator.api.status import QuantizationInUse, VLLMServerStatus, WarmupStatus
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
-from vllm_operator.status import fp8, microservice, pods, prefetch, verified, warmup
+from vllm_operator.status import accessories, fp8, microservice, pods, prefetch, verified, warmup
 from vllm_operator.status.conditions import Transition, Verdict, conditions
 from vllm_operator.status.view import Check, View
 
@@ -150,7 +150,7 @@ def judge(
         "ModelCached": prefetch.cached(view, verdict),
         "Quantized": fp8.quantized(view),
         "Available": availability(observed, serving),
-        "MicroserviceReady": microservice.judge(observed),
+        **_accessories(observed, serving),
         "Verified": verified.judge(view, observed.answer, previous.get("Verified")),
     }
     status = _status(observed, verdict, facts, previous, now)
@@ -165,6 +165,14 @@ def judge(
     return status.model_copy(update=more)
 
 
+def _accessories(observed: Observed, readiness: Verdict) -> dict[str, Verdict | None]:
+    return {
+        "Autoscaled": accessories.autoscaled(observed, readiness),
+        "Monitored": accessories.monitored(observed),
+        "MicroserviceReady": microservice.judge(observed),
+    }
+
+
 def _warmup(observed: Observed) -> WarmupStatus | None:
     done = observed.progress
     return WarmupStatus(phase=done.phase, done=done.done, total=done.total) if done else None
@@ -174,10 +182,7 @@ def judge_blocked(
     observed: Observed, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could not all be made, for the reason in the verdict."""
-    facts = {
-        "Available": availability(observed, verdict),
-        "MicroserviceReady": microservice.judge(observed),
-    }
+    facts = {"Available": availability(observed, verdict), **_accessories(observed, verdict)}
     return _status(observed, verdict, facts, previous, now)
 
 

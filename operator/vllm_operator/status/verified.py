@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from vllm_operator.api.observed import Answer, Question
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.seen import Answer, Question
 from vllm_operator.desired import names
 from vllm_operator.status.conditions import Transition, Verdict
 from vllm_operator.status.view import View
