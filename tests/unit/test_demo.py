@@ -32,6 +32,7 @@ def test_the_page_has_every_part_and_no_other() -> None:
 
 def test_the_page_says_what_is_played() -> None:
     assert SHOWN[0] == "make demo"
+    assert SHOWN[-1].startswith("Every state above was observed.")
     assert set(f"{OPENING}\n{PLAYED}".splitlines()) < set(SHOWN)
 
 
