@@ -11,7 +11,7 @@ from vllm_operator.api.seen import Answer, Question
 from vllm_operator.controller.store import Key
 
 if TYPE_CHECKING:
-    pass
+    from vllm_operator.controller.probe import Client
 
 ROUND_SECONDS = 600.0
 """Seconds from one time that a server is asked to the next."""
