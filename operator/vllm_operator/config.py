@@ -61,7 +61,7 @@ class Settings:
         return cls(
             namespaces=_words(environment, "VLLM_OPERATOR_NAMESPACES"),
             defaults=Defaults(
-                microservice_image=environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE", OWN_IMAGE),
+                microservice_image=environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE") or OWN_IMAGE,
                 images={device: _image(environment, device, allowed) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
                 allowed_images=allowed,

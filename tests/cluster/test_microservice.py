@@ -95,3 +95,27 @@ def test_who_scales_it_is_left_alone_and_a_restart_writes_nothing(
     time.sleep(2)
     assert support.shown(audit.writes(operator.user, namespace, since=mark)) == []
     assert support.child(api, namespace, "Deployment", "chat-llm")["spec"]["replicas"] == 3
+
+
+def test_a_strangers_deployment_of_its_name_holds_up_nothing_but_it(
+    api: Api, namespace: str, operator: OperatorProcess
+) -> None:
+    labels = {"app": "theirs"}
+    container = {"name": "a", "image": OLD}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    theirs = {"apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}
+    api.create(theirs | {"metadata": {"name": "chat-llm", "namespace": namespace}})
+    support.put(api, support.server(namespace, microservice=ENABLED))
+    message = wait_ready(api, namespace, "False", "NotOwned")
+    assert "Deployment chat-llm exists and does not belong to this VLLMServer" in message
+    support.wait_serving(api, namespace)
+    support.put(api, support.server(namespace, replicas=2, microservice=ENABLED))
+    api.wait_object(
+        *("Deployment", namespace, "chat"), lambda obj: obj["status"].get("readyReplicas") == 2, timeout=60
+    )
+    assert support.child(api, namespace, "Deployment", "chat-llm")["spec"]["template"]["metadata"] == {
+        "labels": labels
+    }
+    api.delete("Deployment", namespace, "chat-llm")
+    wait_ready(api, namespace)

@@ -195,3 +195,47 @@ def test_it_is_told_of_where_the_server_cannot_be_made() -> None:
 
     status = judge_blocked(seen, verdict(refused.value), previous={}, now="2026-01-01T00:00:00Z")
     assert [c.status for c in status.conditions or () if c.type == "MicroserviceReady"] == ["True"]
+
+
+PEERS = {"from": [{"podSelector": {"matchLabels": {"app": "web"}}}]}
+
+
+def test_an_image_that_is_not_allowed_holds_up_nothing_but_it() -> None:
+    first = made(observed(server(with_one())))["microservice ControllerRevision"]
+    there = [deployment(name="chat-llm"), child("NetworkPolicy", "chat-llm"), recorded(first)]
+    spec = with_one({"image": "registry.evil.example/op:v1"}, networkPolicy=PEERS)
+    seen = observed(server(spec), *there)
+    allowed = replace(of(), allowed_images=("registry.example",))
+    wanted = desired(seen, allowed)
+    assert kinds(wanted.manifests).keys() >= {"Deployment", "Service"}
+    assert not [kind for kind in kinds(wanted.manifests) if kind.startswith("microservice")]
+    refs = {(m["kind"], m["metadata"]["name"]) for m in wanted.manifests}
+    assert names(superfluous(seen, refs, wanted.target)) == set()
+    told = judge(
+        replace(seen, refused=wanted.refused), wanted.target, previous={}, now="2026-01-01T00:00:00Z"
+    )
+    (found,) = (c for c in told.conditions or () if c.type == "MicroserviceReady")
+    assert (found.status, found.reason) == ("False", "ImageNotAllowed")
+    assert found.message.startswith("spec.microservice.image: registry.evil.example/op:v1 is not allowed")
+
+
+def test_it_answers_nobody_who_may_not_ask_the_server() -> None:
+    found = made(observed(server(with_one(networkPolicy=PEERS))))
+    policy = found["microservice NetworkPolicy"]["spec"]
+    assert policy["podSelector"]["matchLabels"] == found["microservice Service"]["spec"]["selector"]
+    assert policy["ingress"] == [{"from": PEERS["from"], "ports": [{"port": 9000, "protocol": "TCP"}]}]
+    assert policy["policyTypes"] == ["Ingress"]
+    # And it itself may ask.
+    peers = found["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    assert peers[1:] == [{"podSelector": {"matchLabels": found["microservice Service"]["spec"]["selector"]}}]
+    assert pruned(with_one(networkPolicy=PEERS), child("NetworkPolicy", "chat-llm")) == set()
+    assert pruned(with_one(), child("NetworkPolicy", "chat-llm")) == {"chat-llm"}
+
+
+def test_it_has_no_key_of_the_server() -> None:
+    """Whoever reaches it would have the model without one: a client's own key is passed on."""
+    key = {"apiKeySecretRef": {"name": "key"}}
+    found = made(observed(server(with_one(**key))))
+    assert "VLLM_API_KEY" in {each["name"] for each in container(found["Deployment"])["env"]}
+    of_it = container(found["microservice Deployment"])["env"]
+    assert not [each for each in of_it if "valueFrom" in each or "KEY" in each["name"]]

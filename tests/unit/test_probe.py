@@ -11,7 +11,7 @@ import pytest
 from tests.harness.answering import Answering
 from vllm_operator.api.seen import Answer, Question
 from vllm_operator.controller import probe, prober
-from vllm_operator.controller.probe import MAX_BYTES, ask
+from vllm_operator.controller.probe import MAX_BYTES, MAX_CHUNKS, MAX_TOKEN_BYTES, ask
 from vllm_operator.controller.prober import ATTEMPTS, Prober
 from vllm_operator.controller.store import Key
 
@@ -54,7 +54,8 @@ async def test_a_server_is_asked_for_its_models_and_one_token(
         ({"models": b"[" * 100_000}, "NotAnswering", "something else than a list"),
         ({"models": {"data": 5}}, "NotAnswering", "something else than a list"),
         ({"models": b" " * (MAX_BYTES + 1)}, "NotAnswering", f"more than {MAX_BYTES} bytes"),
-        ({"token": b"x" * (MAX_BYTES + 1)}, "NotAnswering", f"more than {MAX_BYTES} bytes"),
+        ({"models": {"data": [{"id": "\ud800\n\0b"}]}}, "ModelNotServed", "but: ???b"),
+        ({"token": b"x" * (MAX_TOKEN_BYTES + 1)}, "NotAnswering", f"more than {MAX_TOKEN_BYTES} bytes"),
         ({"token": b"data: [DONE]\n\n"}, "NotAnswering", "without a token"),
         ({"token": b'data: {"error": {"code": 500}}\n\n'}, "NotAnswering", "without a token"),
     ],
@@ -73,7 +74,8 @@ async def test_what_is_answered_decides(
     ("path", "status", "reason"),
     [
         ("models", 401, "KeyRequired"),
-        ("models", 403, "KeyRequired"),
+        ("models", 403, "Unreachable"),
+        ("models", 407, "Unreachable"),
         ("models", 404, "NotAnswering"),
         ("models", 500, "NotAnswering"),
         ("models", 307, "NotAnswering"),
@@ -90,7 +92,28 @@ async def test_every_status_means_something(
     server.status[f"/v1/{path}"] = status
     answer = await ask(client, question(server))
     assert answer.reason == reason
-    assert str(status) in answer.detail
+    assert str(status) in answer.detail or answer.reason == "KeyRequired"
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_that_cannot_go_on_says_nothing_of_the_server(
+    server: Answering, client: httpx.AsyncClient, status: int
+) -> None:
+    server.status["/v1/models"] = status
+    assert (await ask(client, question(server), proxied=True)).reason == "Unreachable"
+    assert (await ask(client, question(server))).reason == "NotAnswering"
+
+
+@pytest.mark.parametrize("path", ["models", "completions"])
+async def test_an_answer_in_crumbs_is_not_read_to_its_end(
+    server: Answering, client: httpx.AsyncClient, path: str
+) -> None:
+    """Each piece costs as much as a large one: a server could keep the operator busy with it."""
+    server.crumbs = f"/v1/{path}"
+    answer = await ask(client, question(server))
+    assert answer.reason == "NotAnswering"
+    assert f"{MAX_CHUNKS} pieces" in answer.detail
+    assert server.crumbs_sent < 5_000_000
 
 
 async def test_no_redirect_is_followed(server: Answering, client: httpx.AsyncClient) -> None:

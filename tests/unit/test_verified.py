@@ -16,6 +16,7 @@ from vllm_operator.status.view import View
 
 NOW = "2026-01-02T00:00:00Z"
 URL = "http://chat.ns.svc:8008"
+LISTS = f"{URL}/v1 lists org/model, first token after"
 
 
 def serving(spec: dict[str, object] | None = None, **facts: object) -> Observed:
@@ -74,16 +75,19 @@ def test_every_answer_has_its_words_and_changes_no_readiness(reason: Reason, sta
 
 def test_another_time_of_the_same_answer_changes_nothing() -> None:
     """Neither asking again nor a restart, after which nothing is known, writes a status."""
-    said = {"Verified": Transition("True", "Answers", "2026-01-01T00:00:00Z", "first token after 0.20 s")}
-    again = judged(replace(serving(), answer=Answer(Reason.ANSWERS, "first token after 0.31 s")), said)
+    said = {"Verified": Transition("True", "Answers", "2026-01-01T00:00:00Z", f"{LISTS} 0.20 s")}
+    again = judged(
+        replace(serving(), answer=Answer(Reason.ANSWERS, f"{LISTS} 0.31 s")),
+        said,
+    )
     restarted = judged(serving(), said)
     assert again["Verified"] == restarted["Verified"]
-    assert again["Verified"].message == "first token after 0.20 s"
+    assert again["Verified"].message.endswith("0.20 s")
     assert again["Verified"].last_transition_time == "2026-01-01T00:00:00Z"
 
 
 def test_another_answer_is_told_with_its_time() -> None:
-    said = {"Verified": Transition("True", "Answers", "2026-01-01T00:00:00Z", "first token after 0.20 s")}
+    said = {"Verified": Transition("True", "Answers", "2026-01-01T00:00:00Z", f"{LISTS} 0.20 s")}
     found = judged(replace(serving(), answer=Answer(Reason.NOT_ANSWERING, "500")), said)["Verified"]
     assert (found.status, found.last_transition_time) == ("False", NOW)
 
@@ -91,3 +95,10 @@ def test_another_answer_is_told_with_its_time() -> None:
 def test_a_reason_of_another_version_is_not_kept() -> None:
     said = {"Verified": Transition("True", "FromTheFuture", NOW, "x")}
     assert "Verified" not in judged(serving(), said)
+
+
+def test_what_was_said_of_another_port_is_not_kept() -> None:
+    said = {"Verified": Transition("True", "Answers", NOW, "http://chat.ns.svc:80/v1 lists org/model")}
+    assert "Verified" not in judged(serving(), said)
+    found = judged(replace(serving(), answer=Answer(Reason.ANSWERS, f"{URL}/v1 lists org/model")), said)
+    assert found["Verified"].message.startswith(URL)

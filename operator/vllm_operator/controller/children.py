@@ -42,7 +42,7 @@ class Wanted:
     target: Target | QuantizationTarget
     digests: tuple[tuple[Ref, bytes], ...]
     refused: Mapping[str, Refusal] = field(default_factory=dict)
-    """Kinds of `desired.accessories` that could not be made, and why; no other child waits for these."""
+    """Parts (`desired.accessories.part`) that could not be made, and why; no other child waits for these."""
 
 
 class Children:
@@ -77,8 +77,9 @@ class Children:
             _check_nothing_to_do(observed, target)
         digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
         # What makes pods comes last: by then a template is in a record, and cache and account exist.
-        later = {*PODS_OF, *accessories.KINDS}
-        others = [manifest for manifest in target.manifests if manifest["kind"] not in later]
+        beside = [manifest for manifest in target.manifests if accessories.part(manifest)]
+        own = [manifest for manifest in target.manifests if not accessories.part(manifest)]
+        others = [manifest for manifest in own if manifest["kind"] not in PODS_OF]
         results = await asyncio.gather(
             *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
         )
@@ -86,11 +87,10 @@ class Children:
         for ref, failure in failures.items():
             if not (ref in observed.children and _is_rejection(failure)):
                 raise failure
-        for manifest in target.manifests:
+        for manifest in own:
             if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest, digests):
                 self._deployed_at[key] = time.monotonic()
-        beside = [manifest for manifest in target.manifests if manifest["kind"] in accessories.KINDS]
-        refused = await self._accessories(key, observed, beside, digests)
+        refused = await self._beside(key, observed, beside, digests)
         # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
         if failures:
             raise next(iter(failures.values()))
@@ -99,26 +99,29 @@ class Children:
             basis=kind.basis(observed),
             target=target.target,
             digests=tuple(digests.items()),
+            refused=target.refused,
         )
         self._wanted[key] = wanted
-        return replace(wanted, refused=refused)
+        return replace(wanted, refused={**target.refused, **refused})
 
-    async def _accessories(
+    async def _beside(
         self, key: Key, observed: Everything, manifests: Sequence[Manifest], digests: Mapping[Ref, bytes]
     ) -> dict[str, Refusal]:
         """Make what no pod depends on. Returns what could not be made, which is no fault of the resource."""
-        refused = {}
+        refused: dict[str, Refusal] = {}
         for manifest in manifests:
-            kind, name = _ref(manifest)
+            part, (kind, name) = accessories.part(manifest), _ref(manifest)
+            if part is None or part in refused:
+                continue
             try:
                 await self._ensure(key, observed, manifest, digests)
             except (StalledError, WaitingError) as error:
-                refused[kind] = Refusal(error.reason, error.message)
+                refused[part] = Refusal(error.reason, error.message)
             except ApiError as error:
                 # Gone with its kind, or an admission webhook that does not answer.
                 if error.status not in (404, 500):
                     raise
-                refused[kind] = Refusal(Reason.CHILD_REJECTED, refusal(f"{kind} {name}", error))
+                refused[part] = Refusal(Reason.CHILD_REJECTED, refusal(f"{kind} {name}", error))
         return refused
 
     async def prune(self, key: Key, observed: Everything, wanted: Wanted, now: str) -> None:

@@ -23,7 +23,11 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 """Time limit of an answer: a busy server lets a request wait for its turn."""
 MAX_BYTES = 1 << 20
-"""Most that is read of an answer."""
+"""Most that is read of a list of models."""
+MAX_TOKEN_BYTES = 1 << 16
+"""Most that is read of a stream until there is a token."""
+MAX_CHUNKS = 500
+"""Most pieces that an answer may come in: each takes time of ours, however small it is."""
 
 Client = httpx.AsyncClient
 
@@ -31,7 +35,13 @@ _HEADERS = {"Accept-Encoding": "identity"}
 
 _KEEPS_OUT = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ETIMEDOUT})
 
+_BETWEEN = frozenset({403, 407})
+"""vLLM asks for a key by 401: these are the words of a proxy or a mesh."""
+_OF_PROXIES = frozenset({502, 503, 504})
+
 log = logging.getLogger(__name__)
+# A line for each request.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class _AnsweredError(Exception):
@@ -52,76 +62,87 @@ def client(proxy: str | None = None) -> Client:
     )
 
 
-async def ask(asking: Client, question: Question) -> Answer:
-    """Ask a server for its models and one token. Never raises."""
+async def ask(asking: Client, question: Question, *, proxied: bool = False) -> Answer:
+    """Ask a server for its models and one token. Never raises.
+
+    With `proxied` an answer may be that of a proxy.
+    """
     try:
-        async with asyncio.timeout(CONNECT_SECONDS + 2 * ANSWER_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS + 2 * CONNECT_SECONDS):
             with _faults(question.url):
-                await _models(asking, question)
-                return await _token(asking, question)
+                await _models(asking, question, proxied)
+                return await _token(asking, question, proxied)
     except _AnsweredError as answered:
         return answered.answer
     except TimeoutError:
-        return Answer(Reason.NOT_ANSWERING, f"{question.url} sent its answer too slowly")
+        return Answer(Reason.NOT_ANSWERING, f"{question.url}/v1 sends its answers too slowly")
     except Exception:
         log.exception("asking %s went wrong", question.url)
-        return Answer(Reason.NOT_ANSWERING, f"{question.url} could not be asked: see the operator's log")
+        return Answer(Reason.NOT_ANSWERING, f"{question.url}/v1 could not be asked: see the operator's log")
 
 
-async def _models(asking: Client, question: Question) -> None:
-    async with asking.stream("GET", f"{question.url}/v1/models") as response:
-        _check(response, "/v1/models")
-        body = b"".join([chunk async for chunk in _read(response)])
-    names = _names(body)
+async def _models(asking: Client, question: Question, proxied: bool) -> None:
+    url = f"{question.url}/v1/models"
+    async with asking.stream("GET", url) as response:
+        _check(response, url, proxied)
+        names = _names(url, b"".join([chunk async for chunk in _read(response, url, MAX_BYTES)]))
     if question.model not in names:
-        shown = ", ".join(name[:100] for name in names[:5]) or "none"
-        detail = f"{question.url}/v1/models does not list {question.model}, but: {shown}"
-        raise _AnsweredError(Reason.MODEL_NOT_SERVED, detail)
+        shown = ", ".join(_printable(name[:100]) for name in names[:5]) or "none"
+        raise _AnsweredError(Reason.MODEL_NOT_SERVED, f"{url} does not list {question.model}, but: {shown}")
 
 
-def _names(body: bytes) -> list[str]:
+def _names(url: str, body: bytes) -> list[str]:
     try:
         return [str(model["id"]) for model in json.loads(body)["data"]]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        detail = "/v1/models answers with something else than a list of models"
+        detail = f"{url} answers with something else than a list of models"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 
-async def _token(asking: Client, question: Question) -> Answer:
+def _printable(text: str) -> str:
+    """A server's words as a status may hold them: half a surrogate pair, say, may not be stored."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+async def _token(asking: Client, question: Question, proxied: bool) -> Answer:
+    url, sought = f"{question.url}/v1/completions", b'"choices"'
     asked = {"model": question.model, "prompt": "Hello", "max_tokens": 1, "stream": True}
     listed = f"{question.url}/v1 lists {question.model}"
-    start, found = time.monotonic(), b""
-    async with asking.stream("POST", f"{question.url}/v1/completions", json=asked) as response:
+    start, end = time.monotonic(), b""
+    async with asking.stream("POST", url, json=asked) as response:
         # The model is there, so this is the path: a model that embeds or ranks has no completions.
         if response.status_code in (400, 404, 405, 501):
             return Answer(Reason.ANSWERS, f"{listed}; it has no completions ({response.status_code})")
-        _check(response, "/v1/completions")
-        async for chunk in _read(response):
-            found += chunk
-            if b'"choices"' in found:
+        _check(response, url, proxied)
+        async for chunk in _read(response, url, MAX_TOKEN_BYTES):
+            if sought in end + chunk:
                 return Answer(Reason.ANSWERS, f"{listed}, first token after {time.monotonic() - start:.2f} s")
-    raise _AnsweredError(Reason.NOT_ANSWERING, f"{question.url}/v1/completions has ended without a token")
+            end = (end + chunk)[1 - len(sought) :]
+    raise _AnsweredError(Reason.NOT_ANSWERING, f"{url} has ended without a token")
 
 
-async def _read(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _read(response: httpx.Response, url: str, most: int) -> AsyncIterator[bytes]:
     """The body as it comes: what is packed may be of any size, and is not asked for."""
-    read = 0
+    read = pieces = 0
     async for chunk in response.aiter_raw():
-        read += len(chunk)
-        if read > MAX_BYTES:
-            detail = f"{response.url.path} answers with more than {MAX_BYTES} bytes"
+        read, pieces = read + len(chunk), pieces + 1
+        if read > most or pieces > MAX_CHUNKS:
+            detail = f"{url} answers with more than {most} bytes, or {MAX_CHUNKS} pieces"
             raise _AnsweredError(Reason.NOT_ANSWERING, detail)
         yield chunk
 
 
-def _check(response: httpx.Response, path: str) -> None:
-    if response.status_code in (401, 403):
-        detail = (
-            f"Alive: {path} asks for an API key ({response.status_code}), and the operator reads no Secrets"
-        )
+def _check(response: httpx.Response, url: str, proxied: bool) -> None:
+    status = response.status_code
+    if status == httpx.codes.UNAUTHORIZED:
+        detail = f"Alive: {url} asks for an API key, and the operator reads no Secrets"
         raise _AnsweredError(Reason.KEY_REQUIRED, detail)
-    if response.status_code != httpx.codes.OK:
-        raise _AnsweredError(Reason.NOT_ANSWERING, f"{path} answers with {response.status_code}")
+    if status in _BETWEEN or (proxied and status in _OF_PROXIES):
+        raise _AnsweredError(
+            Reason.UNREACHABLE, f"{url} answers with {status}, by something before the server"
+        )
+    if status != httpx.codes.OK:
+        raise _AnsweredError(Reason.NOT_ANSWERING, f"{url} answers with {status}")
 
 
 @contextmanager
@@ -133,16 +154,16 @@ def _faults(url: str) -> Iterator[None]:
         what = (
             "timed out" if isinstance(error, httpx.ConnectTimeout) else f"is refused by the proxy ({error})"
         )
-        raise _AnsweredError(Reason.UNREACHABLE, f"The connection to {url} {what}") from error
+        raise _AnsweredError(Reason.UNREACHABLE, f"The connection to {url}/v1 {what}") from error
     except httpx.ConnectError as error:
         if _kept_out(error):
-            raise _AnsweredError(Reason.UNREACHABLE, f"No connection to {url} ({error})") from error
-        raise _AnsweredError(Reason.NOT_ANSWERING, f"{url} takes no connection ({error})") from error
+            raise _AnsweredError(Reason.UNREACHABLE, f"No connection to {url}/v1 ({error})") from error
+        raise _AnsweredError(Reason.NOT_ANSWERING, f"{url}/v1 takes no connection ({error})") from error
     except httpx.TimeoutException as error:
-        detail = f"{url} takes connections and has not answered for {ANSWER_SECONDS:.0f} s"
+        detail = f"{url}/v1 takes connections and has not answered for {ANSWER_SECONDS:.0f} s"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        detail = f"{url} broke off its answer ({type(error).__name__})"
+        detail = f"{url}/v1 broke off its answer ({type(error).__name__})"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 

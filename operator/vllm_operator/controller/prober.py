@@ -81,7 +81,7 @@ class Prober:
         self._client = self._client or probe.client(self._proxy)
         while True:
             async with self._turn:
-                answer = await probe.ask(self._client, asked.question)
+                answer = await probe.ask(self._client, asked.question, proxied=self._proxy is not None)
             good = answer.reason in _GOOD
             asked.failures = 0 if good else asked.failures + 1
             if good or asked.failures >= ATTEMPTS:

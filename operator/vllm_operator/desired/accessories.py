@@ -1,4 +1,4 @@
-"""Children of a server that no pod depends on: who scales it, and who scrapes its metrics."""
+"""Children of a server that none of its pods depends on: who scales it, and who scrapes its metrics."""
 
 from collections.abc import Collection, Hashable
 
@@ -10,6 +10,16 @@ from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
 KINDS = frozenset({AUTOSCALER, POD_MONITOR})
+
+
+def part(manifest: Manifest) -> str | None:
+    """The part of a server that a child is of, where no pod of the server depends on it: its kind, or the
+    microservice. What becomes of such a part is a condition of its own, and keeps no other child waiting.
+    """
+    if manifest["kind"] in KINDS:
+        return str(manifest["kind"])
+    component = (manifest["metadata"].get("labels") or {}).get(names.COMPONENT)
+    return names.MICROSERVICE if component == names.MICROSERVICE else None
 
 
 def manifests(observed: Observed) -> list[Manifest]:

@@ -175,10 +175,10 @@ def environment(
         variables |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     if cached is not None and cached.hub != names.HUB:
         variables["HF_HUB_CACHE"] = cached.hub
-    return [*entries(variables), *api_key(spec), *([] if cached else _hub(spec)), *own(spec)]
+    return [*entries(variables), *_api_key(spec), *([] if cached else _hub(spec)), *own(spec)]
 
 
-def api_key(spec: VLLMServerSpec) -> list[dict[str, Any]]:
+def _api_key(spec: VLLMServerSpec) -> list[dict[str, Any]]:
     """The key that vLLM asks callers for; `/health`, which the probes ask, answers without it."""
     key = spec.api_key_secret_ref
     return [_from_secret("VLLM_API_KEY", key.name, key.key)] if key is not None else []

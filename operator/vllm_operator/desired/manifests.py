@@ -1,9 +1,10 @@
 """What should be of a resource."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from vllm_operator.api.seen import Manifest
+from vllm_operator.api.seen import Manifest, Refusal
 
 T = TypeVar("T")
 
@@ -14,3 +15,5 @@ class Desired(Generic[T]):
 
     target: T
     manifests: tuple[Manifest, ...]
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """Parts that no pod depends on and that cannot be made as asked for: see `desired.accessories.part`."""

@@ -6,20 +6,19 @@ rolls none of its pods before `spec.rollout.refresh` changes.
 
 import hashlib
 import json
-from collections.abc import Collection, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 from vllm_operator.api.observed import MicroserviceRecord, Observed
-from vllm_operator.api.seen import Child, Manifest, Ref
+from vllm_operator.api.seen import Child, Manifest
 from vllm_operator.api.vllmserver import VLLMServer
-from vllm_operator.desired import images, names, records
+from vllm_operator.desired import images, names, network, records
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.defaults import Defaults
-from vllm_operator.desired.engine import api_key, entries
+from vllm_operator.desired.engine import entries
 from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
-PORT = 9000
 USER = 65532
 """uid and gid of the operator's image."""
 DRAIN_SECONDS = 120
@@ -45,6 +44,7 @@ def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:
     spec, name = server.spec.microservice, names.microservice(server.name)
     selector = names.microservice_selector(server.name)
     meta = metadata(server, name, component=names.MICROSERVICE)
+    policy = network.of_microservice(server, meta)
     service = render("service", metadata=meta, type="ClusterIP", selector=selector, port=spec.port)
     budget = [render("poddisruptionbudget", metadata=meta, selector=selector)] if spec.replicas > 1 else []
     deployment = render(
@@ -57,7 +57,7 @@ def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:
         max_unavailable=0,
     )
     deployment["spec"]["template"] = template
-    return [*made, service, *budget, deployment]
+    return [*made, *policy, service, *budget, deployment]
 
 
 def is_stale(observed: Observed, defaults: Defaults) -> bool:
@@ -73,14 +73,26 @@ def is_stale(observed: Observed, defaults: Defaults) -> bool:
     return digest({"spec": template}) != digest({"spec": records.unpack(recorded.content)})
 
 
-def superfluous(observed: Observed, wanted: Collection[Ref]) -> list[Child]:
-    """Children of the microservice that may go: all when it is switched off, else old records."""
-    found, name = observed.microservice_records, names.microservice(observed.server.name)
-    if not observed.server.spec.microservice.enabled:
-        kinds = ("Deployment", "Service", "PodDisruptionBudget")
-        made = (observed.children.get((kind, name)) for kind in kinds if (kind, name) not in wanted)
-        return [*found, *(child for child in made if child is not None)]
-    deployment = observed.microservice
+def superfluous(observed: Observed) -> list[Child]:
+    """Children of the microservice that may go: all when it is switched off, else what its spec asks for no
+    more, and old records.
+    """
+    spec, found = observed.server.spec, observed.microservice_records
+    old = list(found) if not spec.microservice.enabled else _old(observed)
+    kinds = {
+        "Deployment": spec.microservice.enabled,
+        "Service": spec.microservice.enabled,
+        "PodDisruptionBudget": spec.microservice.enabled and spec.microservice.replicas > 1,
+        "NetworkPolicy": spec.microservice.enabled and spec.network_policy is not None,
+    }
+    name = names.microservice(observed.server.name)
+    made = (observed.children.get((kind, name)) for kind, needed in kinds.items() if not needed)
+    return [*old, *(child for child in made if child is not None)]
+
+
+def _old(observed: Observed) -> list[Child]:
+    """Records of templates that are rolled out no more."""
+    deployment, found = observed.microservice, observed.microservice_records
     record = deployment.record if deployment else None
     if deployment is None or record is None or not deployment.rolled_out(record):
         return []
@@ -114,7 +126,6 @@ def _inputs(observed: Observed, defaults: Defaults) -> dict[str, Any]:
         "model": (model.served_names or [model.name])[0],
         "imagePullSecrets": [secret.name for secret in server.spec.image_pull_secrets or ()],
         "serviceAccount": server.spec.service_account_name or names.service_account(server),
-        "apiKey": api_key(server.spec),
         "refresh": server.spec.rollout.refresh,
     }
     return {key: value for key, value in values.items() if value not in (None, [])}
@@ -171,8 +182,8 @@ def _template(server: VLLMServer, inputs: dict[str, Any], defaults: Defaults) ->
         ids={} if defaults.platform_assigns_ids else {"runAsUser": USER, "runAsGroup": USER},
         container=names.MICROSERVICE,
         image=inputs["image"],
-        env=[*entries(environment), *inputs.get("apiKey", ())],
-        port=PORT,
+        env=entries(environment),
+        port=names.MICROSERVICE_PORT,
         resources=inputs.get("resources") or RESOURCES,
         pre_stop_seconds=PRE_STOP_SECONDS,
         drain_seconds=DRAIN_SECONDS,

@@ -40,6 +40,8 @@ QUANT_CONFIG_FILE = "/etc/vllm/fp8/quant.json"
 
 MICROSERVICE = "microservice"
 """Component and container of the microservice's pods."""
+MICROSERVICE_PORT = 9000
+"""Port on which its container listens."""
 OF_MICROSERVICE = f"{GROUP}/microservice"
 """Label of the microservice's pods: the server's own label would make them pods that hold its cache."""
 OF_SERVERS = "server"

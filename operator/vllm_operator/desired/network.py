@@ -8,6 +8,7 @@ from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.kinds import Ours
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.seen import Manifest
+from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import engine, names
 from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
@@ -33,6 +34,23 @@ def of_server(observed: Observed) -> list[Manifest]:
     if engine.prefetches(server.spec):
         made.append(_policy(server, names.PREFETCH, NO_WAY_IN))
     return made
+
+
+def of_microservice(server: VLLMServer, metadata: Manifest) -> list[Manifest]:
+    """The NetworkPolicy of a microservice: it answers nobody who may not ask the server itself."""
+    if server.spec.network_policy is None:
+        return []
+    given = server.spec.network_policy.model_dump(by_alias=True, exclude_none=True)
+    return [
+        render(
+            "networkpolicy",
+            metadata=metadata,
+            selector=names.microservice_selector(server.name),
+            types=NO_WAY_IN,
+            peers=given["from"],
+            port=names.MICROSERVICE_PORT,
+        )
+    ]
 
 
 def of_job(quantization: FP8Quantization, component: str) -> list[Manifest]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from vllm_operator.api.observed import Cached, Observed, Prefetch, Quantizing, RecordFacts, Target
 from vllm_operator.api.reasons import StalledError
-from vllm_operator.api.seen import Child, Manifest, Ref
+from vllm_operator.api.seen import Child, Manifest, Ref, Refusal
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import (
     accessories,
@@ -46,8 +46,12 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     """
     wanted = _of_server(observed, defaults, cached)
     stale = wanted.target.refresh_available or microservice.is_stale(observed, defaults)
-    manifests = (*wanted.manifests, *microservice.manifests(observed, defaults))
-    return Desired(replace(wanted.target, refresh_available=stale), manifests)
+    target = replace(wanted.target, refresh_available=stale)
+    try:
+        beside = microservice.manifests(observed, defaults)
+    except StalledError as error:
+        return Desired(target, wanted.manifests, {names.MICROSERVICE: Refusal(error.reason, error.message)})
+    return Desired(target, (*wanted.manifests, *beside))
 
 
 def _of_server(observed: Observed, defaults: Defaults, cached: Cached | None) -> Desired[Target]:
@@ -122,7 +126,9 @@ def _holding(
 
 def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> tuple[Child, ...]:
     """Children of ours that may be deleted: no manifest wants them any more, or no way back needs them."""
-    children = observed.children.items()
+    # What there is of the microservice is told of by its own function.
+    own = names.microservice(observed.server.name)
+    children = [(ref, child) for ref, child in observed.children.items() if ref[1] != own]
     held = target.quantizing is not None and target.quantizing.held
     # While a revision is held there is no record of what the prefetch has found: its Job alone tells.
     needless = [child for ref, child in children if ref[0] in NEEDLESS_AT_ONCE and ref not in wanted]
@@ -134,7 +140,7 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     # Until a revision is rolled out, pods of the one before may need what only that one wants.
     if deployment is not None and deployment.rolled_out(target.record) and not held:
         old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
-    old += [child for child in microservice.superfluous(observed, wanted) if child not in old]
+    old += microservice.superfluous(observed)
     if target.prefetch is not None and prefetch.useless(observed, target.prefetch):
         old.append(observed.children["Job", target.prefetch.job])
     return tuple(child for child in old if not child.deleting and child.owner == observed.server.uid)

@@ -1,7 +1,8 @@
 """Whether a server's microservice answers. It decides nothing else: the server is ready without it."""
 
-from vllm_operator.api.observed import Observed
+from vllm_operator.api.observed import DeploymentFacts, Observed
 from vllm_operator.api.reasons import Reason
+from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.desired import names
 from vllm_operator.status import pods
 from vllm_operator.status.conditions import Verdict
@@ -12,9 +13,15 @@ def judge(observed: Observed) -> Verdict | None:
     server, deployment = observed.server, observed.microservice
     if not server.spec.microservice.enabled:
         return None
-    name = names.microservice(server.name)
+    if names.MICROSERVICE in observed.refused:
+        return Verdict(False, *observed.refused[names.MICROSERVICE])
     if deployment is None or not deployment.observed():
         return Verdict(False, Reason.ROLLING_OUT, "Waiting for the Deployment controller")
+    return _of_pods(server, deployment)
+
+
+def _of_pods(server: VLLMServer, deployment: DeploymentFacts) -> Verdict:
+    name = names.microservice(server.name)
     wanted, ready = deployment.wanted_replicas, deployment.ready_replicas
     if not wanted:
         return Verdict(False, Reason.SUSPENDED, f"Deployment {name} is scaled to 0")

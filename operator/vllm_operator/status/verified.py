@@ -35,11 +35,14 @@ def judge(view: View, answer: Answer | None, previous: Transition | None) -> Ver
     Each answer takes another time: the message keeps that of the first one of its kind, so that neither
     asking again nor a restart of the operator writes anything.
     """
-    if question(view) is None:
+    asked = question(view)
+    if asked is None:
         return None
-    said = next((reason for reason in STATUS if previous and previous.reason == reason), None)
-    if previous is not None and said is not None and (answer is None or answer.reason is said):
-        return Verdict(STATUS[said], said, previous.message)
+    # What was said of another address is not said of this one.
+    told = previous if previous is not None and f"{asked.url}/" in previous.message else None
+    said = next((reason for reason in STATUS if told and told.reason == reason), None)
+    if told is not None and said is not None and (answer is None or answer.reason is said):
+        return Verdict(STATUS[said], said, told.message)
     if answer is None:
         return None
     return Verdict(STATUS[answer.reason], answer.reason, f"{answer.detail}{_remedy(view, answer.reason)}")
