@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock pin-openapi tools generate verify lint type docs test test-unit test-chart test-podscripts test-microservice \
+.PHONY: help setup lock pin-openapi controlplane tools generate verify lint type docs test test-unit test-chart test-podscripts test-microservice \
 	test-image test-cluster test-vllm demo bench bench-quantizations bench-streams bench-takeover kind-up kind-down clean
 
 help: ## List the targets
@@ -27,7 +27,10 @@ lock: ## Pin the requirements anew (needs pip-tools: pip install pip-tools)
 pin-openapi: setup tools ## Take the embedded Kubernetes types from the pinned version's OpenAPI document
 	$(BIN)/python tools/pin_openapi.py
 
-tools: ## Build etcd, kube-apiserver, kwok, ... into .tools/bin (once; 6 to 15 minutes)
+controlplane: ## Build etcd, kube-apiserver, kubectl, kwok, ... into .tools/bin (once; 6 to 15 minutes)
+	tools/build.sh controlplane
+
+tools: ## That, and helm, promtool, checkov, ... for the checks (once; up to 10 minutes more)
 	tools/build.sh
 
 generate: setup tools ## Write everything that is generated: CRDs, chart, manifests, reference pages
@@ -72,7 +75,7 @@ test-vllm: setup ## The rendered pods with a real vLLM on CPUs (a download of 3 
 	PYTHON=$(PYTHON) tools/vllm/install.sh
 	$(if $(filter-out 0,$(shell id -u)),unshare --map-root-user )$(PYTEST) tests/vllm
 
-demo: setup tools ## Servers on CPUs and on Gaudi from apply to Ready, and mistakes, on a real API server (no model runs)
+demo: setup controlplane ## Servers on CPUs and on Gaudi from apply to Ready, and mistakes, on a real API server (no model runs)
 	$(BIN)/python -m tests.demo
 
 bench: setup tools ## 1,000 servers at once: counts, rates, reaction, CPU, memory, restart; SERVERS=N takes N

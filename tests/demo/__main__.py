@@ -7,11 +7,12 @@ import signal
 import sys
 import time
 
-PACKAGES = ("httpx", "jinja2", "kopf", "kubernetes", "pydantic", "yaml")
+PACKAGES = ("aiohttp", "fastapi", "httpx", "jinja2", "kopf", "kubernetes", "pydantic", "uvicorn", "yaml")
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
 
 OPENING = """A real kube-apiserver, controller manager and scheduler on loopback; the operator runs under its
-own ServiceAccount. Nodes and pods are played by kwok: no container is started, and no model runs."""
+own ServiceAccount. Nodes and pods are played by kwok: no container is started, and no model runs.
+Where servers would answer requests, a stand-in for vLLM does."""
 
 
 def main() -> int:
@@ -42,7 +43,7 @@ def _run(keep: bool) -> int:
     stage = Stage()
     try:
         with stage:
-            Story(stage.api, stage.screen, stage.states, stage.write_log).tell()
+            Story(stage.api, stage.screen, stage.states, stage.write_log, stage.standin).tell()
             print(f"\nEvery state above was observed. {time.monotonic() - begin:.0f} s.", flush=True)
             if keep:
                 print(
@@ -62,6 +63,8 @@ def _missing() -> str:
         return f"{', '.join(packages)} not installed for {sys.executable}: run `make setup`"
     if shutil.which("openssl") is None:
         return "openssl is not installed: the test cluster's certificates are made with it"
+    if shutil.which("curl") is None:
+        return "curl is not installed: the LLM microservice is asked with it"
     from tests.harness.binaries import find_binary
 
     for name in PROGRAMS:

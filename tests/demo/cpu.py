@@ -4,7 +4,7 @@ import json
 
 from tests.demo.screen import DemoError
 from tests.demo.states import state_of
-from tests.demo.teller import CONDITIONS, MESSAGE, NAMESPACE, Teller, ready
+from tests.demo.teller import CONDITIONS, MESSAGE, NAMESPACE, Teller, ready, verified
 from tests.harness.api import ApiError, Object, condition
 from tests.harness.manifests import is_bound, is_ready
 
@@ -88,6 +88,7 @@ class OnCpus(Teller):
         generation = self.server()["metadata"]["generation"]
         self.wait(lambda server: state_of(server).current)
         self.wait_ready()
+        self.wait(verified)
         self.show(CONDITIONS)
         pod = self.pod()
         runs = RIGHT in pod["spec"]["containers"][0]["args"] and is_ready(pod)
@@ -107,6 +108,7 @@ class OnCpus(Teller):
         self.screen.run("delete", "vllm", self.name)
         kinds = ("Deployment", "Service", "ServiceAccount", "ControllerRevision", "Pod")
         self.api.wait_for(lambda: not any(self.of(kind) for kind in kinds), 50, "the children go")
+        self.api.wait_for(lambda: not self.microservice_pods(), 50, "the microservice goes")
         self.screen.run("get", f"pods,{CHILDREN}", "-l", self.label)
         claims = self.of("PersistentVolumeClaim")
         self.check(len(claims) == 1 and is_bound(claims[0]), "the claim with the weights is still there")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.harness.binaries import REPOSITORY, find_binary
 
-COMMAND_SECONDS = 60.0
+# More than kubectl is ever told to wait: what it says then is to be seen.
+COMMAND_SECONDS = 90.0
 # A watch prints what has happened a moment after it has.
 DRAIN_SECONDS = 0.5
 
@@ -20,12 +21,14 @@ class DemoError(Exception):
 
 
 class Screen:
-    """Runs kubectl in one namespace of one cluster, and prints commands and output as a terminal would."""
+    """Runs kubectl in one namespace of one cluster, and a shell, and prints all as a terminal would."""
 
     def __init__(self, kubeconfig: Path):
         """Talk to the kubeconfig's cluster, in its context's namespace."""
         self._kubectl = find_binary("kubectl")
-        self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "NO_PROXY": "127.0.0.1"}
+        # kubectl reads the one of these first, curl the other.
+        direct = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+        self._environment = {**os.environ, "KUBECONFIG": str(kubeconfig), **direct}
         self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def heading(self, text: str) -> None:
@@ -49,6 +52,26 @@ class Screen:
             raise DemoError(f"`kubectl {shlex.join(words)}` ended with {code}")
         return output
 
+    def shell(self, lines: str) -> str:
+        """Show and run lines of a shell, which must succeed. Return what they print."""
+        self._show(lines)
+        done = subprocess.run(
+            ["bash", "-c", lines],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+        print(done.stdout.rstrip(), flush=True)
+        if done.returncode:
+            raise DemoError(f"`{lines}` ended with {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def background(self, line: str) -> None:
+        """Show a line of a shell for what the demo starts itself."""
+        self._show(f"{line} &")
+
     def watch(self, *words: str, until: Callable[[], object]) -> None:
         """Show and run a kubectl command that watches, and interrupt it once `until` has returned."""
         self._prompt(words)
@@ -70,7 +93,10 @@ class Screen:
             raise DemoError(f"kubectl {shlex.join(words)} ended with {code}: {output}")
 
     def _prompt(self, words: Sequence[str]) -> None:
-        print(self._styled("36", f"$ kubectl {shlex.join(words)}"), flush=True)
+        self._show(f"kubectl {shlex.join(words)}")
+
+    def _show(self, line: str) -> None:
+        print(self._styled("36", f"$ {line}"), flush=True)
 
     def _execute(self, words: Sequence[str]) -> tuple[int, str]:
         done = subprocess.run(

@@ -1,4 +1,7 @@
-"""The stage of the demo: a control plane, the operator, a namespace, and a kubectl that points there."""
+"""The stage of the demo: a control plane, the operator, a namespace, and a kubectl that points there.
+
+Nothing routes a Service there: the stand-in for vLLM is where the operator's questions to all servers lead.
+"""
 
 import shutil
 from contextlib import ExitStack
@@ -13,10 +16,17 @@ from tests.harness.controlplane import ControlPlane
 from tests.harness.crds import apply_crds
 from tests.harness.equipment import NodeShape
 from tests.harness.operator import OperatorProcess
+from tests.harness.processes import free_ports
+from tests.microservice.standin import StandIn
 
 LOADING = Path(__file__).with_name("loading.yaml")
 NODE = NodeShape(cpus=160, memory="1Ti")
 """One node with eight cards, as Gaudi servers have them."""
+MODELS = ["Qwen/Qwen2.5-0.5B-Instruct", "Intel/neural-chat-7b-v3-3", "meta-llama/Llama-3.1-70B-Instruct"]
+"""What the samples of the story serve."""
+WORDS = ["I", " am", " a", " stand-in", " for", " vLLM", ":", " no", " model", " runs", "."]
+DELAY = 0.05
+"""Seconds that the stand-in takes for a token."""
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -26,7 +36,10 @@ class Stage:
     def __init__(self) -> None:
         """Plan it; nothing runs yet."""
         self._plane = ControlPlane(nodes=1, shape=NODE)
-        self._operator = OperatorProcess(self._plane, [NAMESPACE])
+        self.standin = StandIn(port=free_ports(1)[0], models=MODELS, text=WORDS, delay=DELAY)
+        """What answers in the place of every server."""
+        settings = {"VLLM_OPERATOR_VERIFY": "true", "VLLM_OPERATOR_VERIFY_PROXY": self.standin.url}
+        self._operator = OperatorProcess(self._plane, [NAMESPACE], settings)
         self._opened = ExitStack()
         self.log = ""
         """The end of the operator's log, once the stage has ended."""
@@ -68,6 +81,7 @@ class Stage:
         self.screen = Screen(self.kubeconfig)
         self.screen.silently("config", "set-context", "--current", f"--namespace={NAMESPACE}")
         self.screen.silently("apply", "-f", str(LOADING))
+        self._opened.enter_context(self.standin)
         self._opened.enter_context(self._operator)
         self.states = self._opened.enter_context(States(self.api, NAMESPACE))
         seconds = self._plane.seconds_to_ready

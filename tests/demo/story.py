@@ -2,23 +2,28 @@
 
 from collections.abc import Callable
 
+from tests.demo.answers import Answers
 from tests.demo.cpu import OnCpus
 from tests.demo.fp8 import Calibrated
 from tests.demo.gaudi import Llama, NeuralChat
 from tests.demo.screen import Screen
 from tests.demo.states import States
 from tests.harness.api import Api
+from tests.microservice.standin import StandIn
 
 
 class Story:
     """Tells of three servers, and of a quantization, on one cluster."""
 
-    def __init__(self, api: Api, screen: Screen, states: States, write_log: Callable[..., None]):
+    def __init__(
+        self, api: Api, screen: Screen, states: States, write_log: Callable[..., None], standin: StandIn
+    ):
         """Tell it with kubectl on the screen, and check it by the client and the watch.
 
-        `write_log` is what containers say (see `ControlPlane.write_log`).
+        `write_log` is what containers say (see `ControlPlane.write_log`), `standin` what answers requests.
         """
         self._cpu = OnCpus(api, screen, states, "chat")
+        self._answers = Answers(api, screen, states, "chat", standin)
         self._gaudi = NeuralChat(api, screen, states, "neural-chat")
         self._llama = Llama(api, screen, states, "llama-70b")
         self._fp8 = Calibrated(api, screen, states, "llama-70b")
@@ -29,7 +34,10 @@ class Story:
         """Go through all parts; raise DemoError, AssertionError or ApiError where one does not hold."""
         self._gaudi.apply(self._write_log)
         self._cpu.apply()
+        self._answers.verified()
         self._cpu.children()
+        self._answers.microservice()
+        self._answers.asked()
         self._gaudi.downloading(self._write_log)
         self._cpu.mistake()
         self._cpu.refused()

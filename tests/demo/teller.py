@@ -80,6 +80,10 @@ class Teller:
         found = self.of("Pod", ",app.kubernetes.io/component=server")
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def microservice_pods(self) -> list[Object]:
+        """Return the pods of the server's microservice."""
+        return self.api.list("Pod", NAMESPACE, labels=f"vllm-operator.dev/microservice={self.name}")
+
     def pod(self) -> Object:
         """Return the one pod that serves, or is about to."""
         pods = self.pods()
@@ -116,3 +120,8 @@ class Teller:
 def ready(server: Object) -> bool:
     """Say whether a server claims to serve the spec that is stored."""
     return is_ready(server) and state_of(server).current
+
+
+def verified(server: Object) -> bool:
+    """Say whether the revision that serves has answered when it was asked."""
+    return ready(server) and bool(condition(server, "Verified").get("status") == "True")

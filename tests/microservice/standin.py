@@ -26,6 +26,10 @@ class StandIn:
 
     port: int = 0
     models: list[str] = field(default_factory=lambda: [MODEL])
+    text: list[str] = field(default_factory=lambda: TEXT)
+    """Tokens of its answers."""
+    delay: float = 0
+    """Seconds before each token, unless the request says another."""
     key: str = ""
     """The key that it asks for below /v1; empty for none."""
     health: int = 200
@@ -141,9 +145,9 @@ class StandIn:
 
     async def _tokens(self, body: dict[str, Any]) -> AsyncIterator[str]:
         script = body.get("standin", {})
-        for index in range(script.get("tokens", min(len(TEXT), body.get("max_tokens", 16)))):
-            await asyncio.sleep(script.get("delay", 0))
-            yield "x" * script["size"] if "size" in script else TEXT[index % len(TEXT)]
+        for index in range(script.get("tokens", min(len(self.text), body.get("max_tokens", 16)))):
+            await asyncio.sleep(script.get("delay", self.delay))
+            yield "x" * script["size"] if "size" in script else self.text[index % len(self.text)]
 
     async def _stream(self, request: web.Request, body: dict[str, Any], kind: str) -> web.StreamResponse:
         script = body.get("standin", {})

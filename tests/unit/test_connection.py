@@ -51,13 +51,21 @@ def test_what_the_environment_says_goes_first(environment: dict[str, str], names
     assert Settings.read(environment).lease_namespace == namespace
 
 
-@pytest.mark.parametrize("content", [None, "a: b: c", "kind: Config", ""])
+@pytest.mark.parametrize("content", [None, b"a: b: c", b"kind: Config", b"", b"\xff\xfe"])
 async def test_a_kubeconfig_that_cannot_be_read_is_told_by_its_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
 ) -> None:
     file = tmp_path / "config"
     if content is not None:
-        file.write_text(content)
+        file.write_bytes(content)
     monkeypatch.setenv("KUBECONFIG", str(file))
     with pytest.raises(InvalidSettingError, match=f"^no cluster to run against: {file}: "):
+        await connection.load_configuration()
+
+
+async def test_a_kubeconfig_that_is_a_folder_is_told_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path))
+    with pytest.raises(InvalidSettingError, match=f"^no cluster to run against: {tmp_path}: .*directory"):
         await connection.load_configuration()

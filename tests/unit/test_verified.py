@@ -59,6 +59,7 @@ def test_nobody_is_asked_before_or_when_it_is_switched_off(
         (Reason.ANSWERS, "True", "what came"),
         (Reason.KEY_REQUIRED, "Unknown", "what came"),
         (Reason.UNREACHABLE, "Unknown", "`kubectl -n ns patch vllm chat"),
+        (Reason.UNREACHABLE, "Unknown", "start it with VLLM_OPERATOR_VERIFY=false"),
         (Reason.MODEL_NOT_SERVED, "False", "spec.model.servedNames"),
         (Reason.NOT_ANSWERING, "False", "`kubectl -n ns logs deployment/chat --tail=50`"),
     ],

@@ -33,8 +33,8 @@ async def load_configuration() -> Configuration:
             )
         else:
             config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    # The client falls over an empty file with a TypeError.
-    except (config.ConfigException, yaml.YAMLError, TypeError) as error:
+    # The client takes a folder, bytes that are no text, and an empty file as they come.
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
         where = kubeconfig or "neither KUBECONFIG nor ~/.kube/config is there, and this is no pod"
         raise InvalidSettingError(f"no cluster to run against: {where}: {error}") from error
     return configuration

@@ -53,7 +53,8 @@ def _remedy(view: View, reason: Reason) -> str:
     if reason is Reason.UNREACHABLE:
         return (
             ". The pods pass their own probes, so the way there is closed: let the operator's pods through "
-            f"the NetworkPolicies of this namespace, or do not ask: {off}"
+            "the NetworkPolicies of this namespace (an operator outside of the cluster has no way there: "
+            f"start it with VLLM_OPERATOR_VERIFY=false), or do not ask: {off}"
         )
     if reason is Reason.NOT_ANSWERING:
         return f". See {view.kubectl(f'logs deployment/{names.deployment(view.server.name)} --tail=50')}"
