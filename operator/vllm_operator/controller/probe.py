@@ -1,8 +1,8 @@
 """Asks servers as a client would, through their Services: for their models, and for one token.
 
 The one door to httpx. Nothing of the environment decides the way: no proxy, no .netrc; no redirect is
-followed, and of an answer no more is read than a list of models can be. What a server says is anybody's
-words: none of it is repeated but the names of its models, and those in part.
+followed, no cookie kept, and of an answer no more is read than a list of models can be. What a server says
+is anybody's words: none of it is repeated but the names of its models, and those in part.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -35,7 +36,10 @@ ANSWER_SECONDS = 30.0
 """Time limit of an answer: a busy server lets a request wait for its turn."""
 MAX_BYTES = 1 << 20
 """Most that is read of an answer."""
+LEAST_BYTES = 256
+"""What a piece of an answer counts at the least: many small ones would cost the operator minutes."""
 
+_TOKEN = b'"choices"'
 _HEADERS = {"Accept-Encoding": "identity"}
 
 _KEEPS_OUT = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EPERM, errno.ETIMEDOUT})
@@ -125,7 +129,11 @@ def _pause(failures: int) -> float:
 def client(proxy: str | None = None) -> httpx.AsyncClient:
     """What servers are asked with."""
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    return httpx.AsyncClient(trust_env=False, proxy=proxy, timeout=timeout, headers=_HEADERS)
+    # Kept, they would grow with each answer, and be shown to other servers.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return httpx.AsyncClient(
+        trust_env=False, proxy=proxy, timeout=timeout, headers=_HEADERS, cookies=no_cookies
+    )
 
 
 async def ask(asking: httpx.AsyncClient, question: Question) -> Answer:
@@ -146,11 +154,11 @@ async def ask(asking: httpx.AsyncClient, question: Question) -> Answer:
 
 async def _models(asking: httpx.AsyncClient, question: Question) -> None:
     async with asking.stream("GET", f"{question.url}/v1/models") as response:
-        _check(response, "/v1/models")
+        _check(response, question.url, "/v1/models")
         body = b"".join([chunk async for chunk in _read(response)])
     names = _names(body)
     if question.model not in names:
-        shown = ", ".join(name[:100] for name in names[:5]) or "none"
+        shown = ", ".join(_printable(name[:100]) for name in names[:5]) or "none"
         detail = f"{question.url}/v1/models does not list {question.model}, but: {shown}"
         raise _AnsweredError(Reason.MODEL_NOT_SERVED, detail)
 
@@ -163,18 +171,24 @@ def _names(body: bytes) -> list[str]:
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 
+def _printable(text: str) -> str:
+    """Without what an API server would change, or a terminal obey."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 async def _token(asking: httpx.AsyncClient, question: Question) -> Answer:
     asked = {"model": question.model, "prompt": "Hello", "max_tokens": 1, "stream": True}
     listed = f"{question.url}/v1 lists {question.model}"
-    start, found = time.monotonic(), b""
+    start, end = time.monotonic(), b""
     async with asking.stream("POST", f"{question.url}/v1/completions", json=asked) as response:
         # The model is there, so this is the path: a model that embeds or ranks has no completions.
         if response.status_code in (400, 404, 405, 501):
-            return Answer(Reason.ANSWERS, f"{listed}; it has no completions ({response.status_code})")
-        _check(response, "/v1/completions")
+            return Answer(Reason.ANSWERS, f"{listed}; it takes no completions ({response.status_code})")
+        _check(response, question.url, "/v1/completions")
         async for chunk in _read(response):
-            found += chunk
-            if b'"choices"' in found:
+            # No more than may be the beginning of the word: what is read once is not searched again.
+            end = end[1 - len(_TOKEN) :] + chunk
+            if _TOKEN in end:
                 return Answer(Reason.ANSWERS, f"{listed}, first token after {time.monotonic() - start:.2f} s")
     raise _AnsweredError(Reason.NOT_ANSWERING, f"{question.url}/v1/completions has ended without a token")
 
@@ -183,21 +197,26 @@ async def _read(response: httpx.Response) -> AsyncIterator[bytes]:
     """The body as it comes: what is packed may be of any size, and is not asked for."""
     read = 0
     async for chunk in response.aiter_raw():
-        read += len(chunk)
+        read += max(len(chunk), LEAST_BYTES)
         if read > MAX_BYTES:
-            detail = f"{response.url.path} answers with more than {MAX_BYTES} bytes"
+            detail = f"{response.url.path} answers with more than {MAX_BYTES} bytes, or in too small pieces"
             raise _AnsweredError(Reason.NOT_ANSWERING, detail)
         yield chunk
 
 
-def _check(response: httpx.Response, path: str) -> None:
-    if response.status_code in (401, 403):
-        detail = (
-            f"Alive: {path} asks for an API key ({response.status_code}), and the operator reads no Secrets"
-        )
+def _check(response: httpx.Response, url: str, path: str) -> None:
+    status = response.status_code
+    if status == httpx.codes.UNAUTHORIZED:
+        detail = f"Alive: {path} asks for an API key ({status}), and the operator reads no Secrets"
         raise _AnsweredError(Reason.KEY_REQUIRED, detail)
-    if response.status_code != httpx.codes.OK:
-        raise _AnsweredError(Reason.NOT_ANSWERING, f"{path} answers with {response.status_code}")
+    # vLLM itself lets in or says 401.
+    if status in (403, 407):
+        detail = (
+            f"{url}{path} answers with {status}, as a proxy or a service mesh does that lets nobody through"
+        )
+        raise _AnsweredError(Reason.UNREACHABLE, detail)
+    if status != httpx.codes.OK:
+        raise _AnsweredError(Reason.NOT_ANSWERING, f"{url}{path} answers with {status}")
 
 
 @contextmanager
@@ -218,15 +237,15 @@ def _faults(url: str) -> Iterator[None]:
         detail = f"{url} takes connections and has not answered for {ANSWER_SECONDS:.0f} s"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        detail = f"{url} broke off its answer ({type(error).__name__})"
+        detail = f"{url} broke off its answer, or speaks no HTTP ({type(error).__name__})"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 
-def _kept_out(error: BaseException) -> bool:
+def _kept_out(error: BaseException | None) -> bool:
     """Whether a name does not resolve, or a network is closed: nothing that the server has done."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, socket.gaierror) or (isinstance(cause, OSError) and cause.errno in _KEEPS_OUT):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    if isinstance(error, BaseExceptionGroup):
+        # One for each address of the name.
+        return all(map(_kept_out, error.exceptions))
+    if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno in _KEEPS_OUT):
+        return True
+    return error is not None and _kept_out(error.__cause__ or error.__context__)
