@@ -26,6 +26,8 @@ class StandIn:
 
     port: int = 0
     models: list[str] = field(default_factory=lambda: [MODEL])
+    socket: str = ""
+    """Path of a unix socket where it listens too, for whoever is in another network."""
     key: str = ""
     """The key that it asks for below /v1; empty for none."""
     health: int = 200
@@ -75,6 +77,8 @@ class StandIn:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=4096, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        if self.socket:
+            await web.UnixSite(self._runner, self.socket).start()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:
