@@ -107,3 +107,12 @@ async def test_a_server_is_asked_while_it_is_there_and_after(start: Start, askin
         gone = await probe.ask(asking, Question(url, "tiny", "r"))
         assert gone.reason == "NotAnswering"
         assert "takes no connection" in gone.detail
+
+
+def test_an_empty_key_is_none(start: Start) -> None:
+    """The page on hardening warns of it: vLLM lets everybody in."""
+    empty = Case("empty", LOCKED.spec, secrets={"callers": {"of-all": ""}})
+    with start(empty) as pod:
+        pod.wait_ready()
+        with pod.client() as client:
+            assert client.get("/v1/models").status_code == 200
