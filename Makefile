@@ -60,7 +60,7 @@ test-chart: setup tools ## The chart as Helm renders it: values, schema, roles, 
 test-podscripts: setup ## The programs that run inside pods, as processes against a hub on loopback (root: they mount volumes)
 	$(PYTEST) tests/podscripts
 
-test-image: setup tools ## What the Dockerfile makes, without a container engine (needs bubblewrap; fetches the requirements)
+test-image: setup tools ## What the Dockerfile makes, without a container engine (root, bubblewrap; fetches the requirements)
 	$(PYTEST) tests/image
 
 test-microservice: setup ## The LLM microservice as a process, before a stand-in for vLLM; a thousand streams at once

@@ -165,6 +165,7 @@ def _documents(files: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]
 @click.option("--cache-size", metavar="SIZE", help="Size of a new claim for the weights, such as 100Gi.")
 @click.option("--cache-claim", metavar="NAME", help="Existing claim for the weights.")
 @click.option("--dataset-claim", metavar="NAME", help="Claim with the file of FP8_DATASET_PATH.")
+@click.option("--microservice", is_flag=True, help="Make the LLM microservice, whatever the variables tell.")
 @click.option("--no-environment", is_flag=True, help="Take what the files say, and nothing else.")
 def import_env(files: tuple[Path, ...], *, no_environment: bool, **options: Any) -> None:
     """Print the resources that dotenv FILES of the original guide mean: a VLLMServer, and an FP8Quantization

@@ -22,9 +22,6 @@ class Answering:
         self.status = {"/v1/models": 200, "/v1/completions": 200}
         self.headers: dict[str, str] = {}
         self.token = TOKEN
-        self.crumbs = ""
-        """Path that answers without end, a byte a piece."""
-        self.crumbs_sent = 0
         self.asked: list[tuple[str, str, Any]] = []
         """Method, target and body of every request."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -65,21 +62,10 @@ class Answering:
                 self.send_response(answering.status["/v1/" + self.path.rsplit("/", 1)[-1]])
                 for name, value in answering.headers.items():
                     self.send_header(name, value)
-                if self.path == answering.crumbs:
-                    self._crumble()
-                    return
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 with contextlib.suppress(ConnectionError):  # who has read enough leaves
                     self.wfile.write(body)
-
-            def _crumble(self) -> None:
-                self.send_header("Transfer-Encoding", "chunked")
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):
-                    while answering.crumbs_sent < 10_000_000:
-                        self.wfile.write(b"1\r\nx\r\n" * 1000)
-                        answering.crumbs_sent += 1000
 
             def log_request(self, *_: object) -> None:
                 """Say nothing."""

@@ -59,11 +59,11 @@ class Image:
         of the image's own. With `network`, ours is there.
         """
         command = [BWRAP, "--unshare-all", *(["--share-net"] if network else []), "--die-with-parent"]
-        command += ["--uid", "65532", "--gid", "65532", "--cap-drop", "ALL", "--clearenv", *self._root()]
+        command += ["--uid", "65532", "--gid", "65532", "--cap-drop", "ALL", "--clearenv", *self.root()]
         for source, target in shown.items():
             command += ["--ro-bind", str(source), target]
-        for name, value in {**dockerfile.environment(), **variables}.items():
-            command += ["--setenv", name, value.replace("/opt/venv", str(self.prefix))]
+        for name, value in {**self.environment(), **variables}.items():
+            command += ["--setenv", name, value]
         return [*command, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/", "--", *words]
 
     def run(self, *words: str, shown: Mapping[Path, str] = MappingProxyType({})) -> Done:
@@ -71,7 +71,12 @@ class Image:
         command = self.command(*words, shown=shown)
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
-    def _root(self) -> Iterator[str]:
+    def environment(self) -> Mapping[str, str]:
+        """Variables that the image sets."""
+        own = dockerfile.environment()
+        return {name: value.replace("/opt/venv", str(self.prefix)) for name, value in own.items()}
+
+    def root(self) -> Iterator[str]:
         """Python where Debian has it, the libraries that it is linked with, and the environment."""
         multiarch, folder, library = sysconfig.get_config_vars("MULTIARCH", "LIBDIR", "INSTSONAME")
         files = {BASE: RUNTIME, Path(sysconfig.get_path("stdlib")): f"/usr/lib/{PYTHON}"}

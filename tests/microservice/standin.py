@@ -30,6 +30,8 @@ class StandIn:
     """Tokens of its answers."""
     delay: float = 0
     """Seconds before each token, unless the request says another."""
+    socket: str = ""
+    """Path of a unix socket where it listens too, for whoever is in another network."""
     key: str = ""
     """The key that it asks for below /v1; empty for none."""
     health: int = 200
@@ -79,6 +81,8 @@ class StandIn:
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=4096, reuse_address=True)
         await site.start()
         self.port = self._runner.addresses[0][1]
+        if self.socket:
+            await web.UnixSite(self._runner, self.socket).start()
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Any) -> web.StreamResponse:

@@ -147,6 +147,22 @@ FIELDS: dict[str, tuple[str, str, str, Any]] = {
     "VLLM_CPU_NUM_OF_RESERVED_CPU": ("1", "cpu", "cpu.reservedCores", 1),
     "HF_ENDPOINT": ("https://hub.example.com", "cpu", "model.hubEndpoint", "https://hub.example.com"),
     "HF_HUB_OFFLINE": ("1", "cpu", "model.offline", True),
+    "LLM_CONNECTOR": ("langchain", "cpu", "microservice", {"enabled": True, "connector": "langchain"}),
+    "LLM_USVC_PORT": ("9001", "gaudi", "microservice", {"enabled": True, "port": 9001}),
+    "LLM_MODEL_SERVER": ("vllm", "cpu", "microservice", {"enabled": True}),
+    "LLM_MODEL_SERVER_ENDPOINT": (
+        "http://localhost:${LLM_VLLM_PORT}",
+        "cpu",
+        "microservice",
+        {"enabled": True},
+    ),
+    "VLLM_API_KEY": ("opensesame", "cpu", "apiKeySecretRef", {"name": "model-callers"}),
+    "LLM_VLLM_API_KEY": (
+        "opensesame",
+        "cpu",
+        "apiKeySecretRef",
+        {"name": "model-callers", "key": "LLM_VLLM_API_KEY"},
+    ),
     "VLLM_BUCKETING_STRATEGY": ("pad", "gaudi", "warmup.strategy", "pad"),
     "VLLM_EXPONENTIAL_BUCKETING": ("false", "gaudi", "warmup.strategy", "lin"),
     "PT_HPU_RECIPE_CACHE_CONFIG": (
@@ -256,8 +272,31 @@ def test_of_two_variables_for_one_field_one_counts(tmp_path: Path) -> None:
     result = imported(written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model", *lines), *NEW, "--device", "gaudi")
     assert spec(result)["warmup"] == {"strategy": "lin"}
     assert spec(result)["proxy"] == {"httpProxy": "http://a"}
-    assert "VLLM_EXPONENTIAL_BUCKETING: Another variable says it already." in flat(result)
+    assert "VLLM_EXPONENTIAL_BUCKETING: Another setting says it already." in flat(result)
     assert "http_proxy: HTTP_PROXY says it already." in flat(result)
+
+
+def test_the_microservice_is_made_once_whoever_asks_for_it(tmp_path: Path) -> None:
+    lines = ("LLM_MODEL_SERVER=vllm", "LLM_CONNECTOR=generic", "LLM_USVC_PORT=9002")
+    file = written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model", *lines)
+    result = imported(file, *NEW, "--device", "cpu")
+    assert spec(result)["microservice"] == {"enabled": True, "connector": "generic", "port": 9002}
+    assert f" {file}:3: LLM_CONNECTOR: Only the LLM microservice reads it.\n" in flat(result)
+    assert "LLM_MODEL_SERVER: Another setting says it already." in flat(result)
+    plain = written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model")
+    assert "microservice" not in spec(imported(plain, *NEW, "--device", "cpu"))
+    asked = imported(plain, *NEW, "--device", "cpu", "--microservice")
+    assert spec(asked)["microservice"] == {"enabled": True}
+    assert "# --microservice\n" in asked.stdout
+
+
+def test_of_two_keys_the_first_of_the_table_counts(tmp_path: Path) -> None:
+    lines = ("LLM_VLLM_API_KEY=of-the-microservice", "VLLM_API_KEY=of-vllm-itself")
+    file = written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model", *lines)
+    result = imported(file, *NEW, "--device", "cpu")
+    assert spec(result)["apiKeySecretRef"] == {"name": "model-callers"}
+    assert "LLM_VLLM_API_KEY: Another setting says it already." in flat(result)
+    assert result.stdout.count("--from-literal") == 1
 
 
 def test_sizes_of_buckets_bring_a_strategy_that_looks_at_them(tmp_path: Path) -> None:
@@ -280,7 +319,6 @@ def test_an_unknown_variable_of_vllm_is_given_to_the_pods(tmp_path: Path, name: 
     ("name", "why"),
     [
         ("MY_SETTING", "Not known to the guide. For a variable of the pods there is extraEnv."),
-        ("VLLM_API_KEY", "Not known to the guide; the operator sets it itself."),
         ("HABANA_VISIBLE_MODULES", "Not known to the guide; the operator sets it itself."),
         ("VLLM_OPERATOR_WORKERS", "A setting of the operator."),
     ],

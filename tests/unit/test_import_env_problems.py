@@ -28,6 +28,8 @@ SECRET = "hf_aTokenThatNobodyMaySee0123456789"
             "spec: tensorParallelSize times pipelineParallelSize must be 1, 2, 4 or 8",
         ),
         ("cpu", "LLM_VLLM_PORT=80800", "spec.service.port: Input should be less than or equal to 65535"),
+        ("cpu", "LLM_CONNECTOR=tgi", "spec.microservice.connector: Input should be 'generic' or 'langchain'"),
+        ("cpu", "LLM_USVC_PORT=0", "spec.microservice.port: Input should be greater than or equal to 1"),
         ("cpu", "VLLM_DTYPE=int4", "spec.engineArgs.dtype: Input should be 'auto'"),
         ("gaudi", "VLLM_DTYPE=float16", "spec.engineArgs.dtype: vllm-gaudi 0.26 on gaudi takes one of auto"),
         ("gaudi", "VLLM_SKIP_WARMUP=maybe", "must be true, false, 1 or 0"),
@@ -150,6 +152,8 @@ def test_the_dialect_of_the_files(tmp_path: Path) -> None:
     ("line", "key", "secret"),
     [
         (f"HF_TOKEN={SECRET}", "HF_TOKEN", "hugging-face"),
+        ("VLLM_API_KEY=opensesame", "VLLM_API_KEY", "model-callers"),
+        ("LLM_VLLM_API_KEY=opensesame", "LLM_VLLM_API_KEY", "model-callers"),
         ("VLLM_SOME_API_KEY=opensesame", "VLLM_SOME_API_KEY", "model-environment"),
         (f"VLLM_X={SECRET}", "VLLM_X", "model-environment"),
         ("HTTPS_PROXY=http://me:opensesame@proxy:3128", "HTTPS_PROXY", "model-environment"),

@@ -1,8 +1,11 @@
 """Asking a server as a client would: what comes of every way that it can go, on real sockets of loopback."""
 
 import asyncio
+import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -11,7 +14,7 @@ import pytest
 from tests.harness.answering import Answering
 from vllm_operator.api.seen import Answer, Question
 from vllm_operator.controller import probe, prober
-from vllm_operator.controller.probe import MAX_BYTES, MAX_CHUNKS, MAX_TOKEN_BYTES, ask
+from vllm_operator.controller.probe import MAX_BYTES, MAX_TOKEN_BYTES, ask
 from vllm_operator.controller.prober import ATTEMPTS, Prober
 from vllm_operator.controller.store import Key
 
@@ -54,7 +57,7 @@ async def test_a_server_is_asked_for_its_models_and_one_token(
         ({"models": b"[" * 100_000}, "NotAnswering", "something else than a list"),
         ({"models": {"data": 5}}, "NotAnswering", "something else than a list"),
         ({"models": b" " * (MAX_BYTES + 1)}, "NotAnswering", f"more than {MAX_BYTES} bytes"),
-        ({"models": {"data": [{"id": "\ud800\n\0b"}]}}, "ModelNotServed", "but: ???b"),
+        ({"models": {"data": [{"id": "\x1b[31m\ud800\n\u00e9"}]}}, "ModelNotServed", "but: ?[31m??\u00e9"),
         ({"token": b"x" * (MAX_TOKEN_BYTES + 1)}, "NotAnswering", f"more than {MAX_TOKEN_BYTES} bytes"),
         ({"token": b"data: [DONE]\n\n"}, "NotAnswering", "without a token"),
         ({"token": b'data: {"error": {"code": 500}}\n\n'}, "NotAnswering", "without a token"),
@@ -104,24 +107,78 @@ async def test_a_proxy_that_cannot_go_on_says_nothing_of_the_server(
     assert (await ask(client, question(server))).reason == "NotAnswering"
 
 
-@pytest.mark.parametrize("path", ["models", "completions"])
-async def test_an_answer_in_crumbs_is_not_read_to_its_end(
-    server: Answering, client: httpx.AsyncClient, path: str
-) -> None:
-    """Each piece costs as much as a large one: a server could keep the operator busy with it."""
-    server.crumbs = f"/v1/{path}"
-    answer = await ask(client, question(server))
-    assert answer.reason == "NotAnswering"
-    assert f"{MAX_CHUNKS} pieces" in answer.detail
-    assert server.crumbs_sent < 5_000_000
-
-
 async def test_no_redirect_is_followed(server: Answering, client: httpx.AsyncClient) -> None:
     with Answering("org/model") as elsewhere:
         server.status["/v1/models"] = 302
         server.headers["Location"] = f"{elsewhere.url}/v1/models"
         assert (await ask(client, question(server))).reason == "NotAnswering"
         assert elsewhere.asked == []
+
+
+async def test_no_cookie_is_kept(server: Answering, client: httpx.AsyncClient) -> None:
+    server.headers["Set-Cookie"] = "it=me"
+    assert (await ask(client, question(server))).reason == "Answers"
+    assert not list(client.cookies.jar)
+
+
+@asynccontextmanager
+async def speaking(*answers: bytes) -> AsyncIterator[Question]:
+    """A server that says these bytes, one answer for each request, and then closes."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            for answer in answers:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(answer)
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(say, "127.0.0.1", 0) as server:
+        yield Question(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", "m", "r")
+
+
+LISTED = b'HTTP/1.1 200 OK\r\nContent-Length: 21\r\n\r\n{"data":[{"id":"m"}]}'
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answers", "reason", "words"),
+    [
+        ((LISTED, CHUNKED + b'8\r\n{"choice\r\n4\r\ns":1\r\n0\r\n\r\n'), "Answers", "first token"),
+        ((LISTED, CHUNKED + b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"), "NotAnswering", "in too small pieces"),
+        ((CHUNKED + b"1\r\n \r\n" * 5000 + b"0\r\n\r\n",), "NotAnswering", "in too small pieces"),
+        ((LISTED, b"HTTP/1.1 200 OK\r\n"), "NotAnswering", "broke off its answer"),
+        ((b"\x16\x03\x01 not http\r\n\r\n",), "NotAnswering", "speaks no HTTP"),
+    ],
+)
+async def test_how_it_is_said_decides_too(
+    client: httpx.AsyncClient, answers: tuple[bytes, ...], reason: str, words: str
+) -> None:
+    async with speaking(*answers) as asked:
+        answer = await ask(client, asked)
+    assert answer.reason == reason
+    assert words in answer.detail
+    assert "not http" not in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ((errno.EHOSTUNREACH, errno.ENETUNREACH), "Unreachable"),
+        ((errno.ECONNREFUSED, errno.ENETUNREACH), "NotAnswering"),
+    ],
+)
+async def test_a_name_with_two_addresses_has_two_ways(numbers: tuple[int, ...], reason: str) -> None:
+    """anyio tells of both in one group, below an error without a number."""
+
+    def fail(request: httpx.Request) -> httpx.Response:
+        group = ExceptionGroup("two", [OSError(number, "x") for number in numbers])
+        above = OSError("All connection attempts failed")
+        above.__cause__ = group
+        raise httpx.ConnectError("failed", request=request) from above
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(fail)) as asking:
+        assert (await ask(asking, Question("http://chat.ns.svc:8008", "m", "r"))).reason == reason
 
 
 async def test_what_is_said_of_models_is_short(server: Answering, client: httpx.AsyncClient) -> None:

@@ -11,7 +11,10 @@ from vllm_operator.desired.defaults import Defaults, Image
 from vllm_operator.desired.server import desired
 
 MODEL = "tests/tiny-llama"
-DEFAULT = Defaults({"cpu": Image("registry.example/vllm:v1", "vllm 0.32.0")})
+DEFAULT = Defaults(
+    {"cpu": Image("registry.example/vllm:v1", "vllm 0.32.0")},
+    microservice_image="registry.example/vllm-operator:v1",
+)
 
 SPEC: dict[str, Any] = {
     "model": {"name": MODEL, "offline": True},
@@ -32,6 +35,7 @@ class Case:
     name: str
     spec: Mapping[str, Any] = field(default_factory=dict)
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def server(self) -> VLLMServer:
@@ -52,9 +56,19 @@ class Case:
     @property
     def template(self) -> dict[str, Any]:
         """Its pod template."""
+        return self._template(names.deployment(self.name))
+
+    @property
+    def microservice(self) -> dict[str, Any]:
+        """The pod template of its microservice."""
+        return self._template(names.microservice(self.name))
+
+    def _template(self, name: str) -> dict[str, Any]:
         observed = Observed(server=self.server, children={}, claim=None, pods=())
         (deployment,) = (
-            child for child in desired(observed, DEFAULT).manifests if child["kind"] == "Deployment"
+            child
+            for child in desired(observed, DEFAULT).manifests
+            if (child["kind"], child["metadata"]["name"]) == ("Deployment", name)
         )
         template: dict[str, Any] = deployment["spec"]["template"]
         return template

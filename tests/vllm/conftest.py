@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.image.conftest import image
 from tests.vllm.cases import MODEL, Case
 from tests.vllm.pod import Pod
-from tests.vllm.sandbox import Outside
+from tests.vllm.sandbox import VLLM, Outside
+
+__all__ = ["image"]
 
 ROOT = Path(__file__).parents[2]
 HUB = Path(__file__).parent / "programs" / "hub.py"
@@ -39,7 +42,7 @@ def start(python: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -
     def make(case: Case) -> Pod:
         folder = tmp_path_factory.mktemp(case.name)
         claim = shutil.copytree(cache, folder / "claim", symlinks=True)
-        outside = Outside({case.claim: claim}, case.config_maps)
-        return Pod(case.template, outside, python, folder / "pod")
+        outside = Outside({case.claim: claim}, case.config_maps, case.secrets)
+        return Pod(case.template, outside, VLLM(python), folder / "pod")
 
     return make

@@ -35,22 +35,24 @@ def last_words(log: bytes) -> str:
     return b"".join(lines)[-LAST_WORDS_BYTES:].decode(errors="replace")
 
 
-Probe = Callable[[str, str | int, float], bool]
-"""Asks a path at a port within some seconds, and tells whether the answer was a good one."""
+Probe = Callable[[Json], bool]
+"""Makes one attempt of a probe as it is rendered, and tells whether it was a good one."""
 
 
 class Prober(threading.Thread):
     """One probe of a container (pkg/kubelet/prober/worker.go).
 
     `result` is None until enough answers in a row were alike. `after` is the probe that has to succeed
-    before this one begins.
+    before this one begins. With `once` it is done when it has succeeded, as a startup probe is.
     """
 
-    def __init__(self, name: str, spec: Json, ask: Probe, after: "Prober | None" = None):
+    def __init__(
+        self, name: str, spec: Json, ask: Probe, after: "Prober | None" = None, *, once: bool = False
+    ):
         super().__init__(name=f"{name} probe", daemon=True)
         self.result: bool | None = None
         self.succeeded = threading.Event()
-        self._spec, self._ask, self._after = spec, ask, after
+        self._spec, self._ask, self._after, self._once = spec, ask, after, once
         self._stopped = threading.Event()
 
     def run(self) -> None:
@@ -59,10 +61,8 @@ class Prober(threading.Thread):
                 return
         self._stopped.wait(self._spec.get("initialDelaySeconds", 0))
         latest, run = None, 0
-        # A startup probe is done once it has succeeded.
-        while not self._stopped.is_set() and not (self._after is None and self.succeeded.is_set()):
-            target = self._spec["httpGet"]
-            answer = self._ask(target["path"], target["port"], self._spec.get("timeoutSeconds", 1))
+        while not self._stopped.is_set() and not (self._once and self.succeeded.is_set()):
+            answer = self._ask(self._spec)
             run = run + 1 if answer is latest else 1
             latest = answer
             if run >= self._spec.get(

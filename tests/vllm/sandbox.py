@@ -3,7 +3,7 @@
 uid and gid, the read-only root, capabilities, volumes, mounts, command, arguments and environment are those
 of the template. Anything in it that is not known here is an error: nothing that is rendered goes untried in
 silence. Not acted out: where the pod is placed, limits of CPU and memory, groups of files (`fsGroup`), image
-pulls. The user is 1000 inside a user namespace only, and outside whoever runs the tests.
+pulls. The user is the rendered one inside a user namespace only, and outside whoever runs the tests.
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.vllm import seccomp
 from tests.vllm.kubelet import expand
@@ -45,6 +45,42 @@ class Outside:
     claims: Mapping[str, Path]
     config_maps: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of names, which stand in /etc/hosts: there is no DNS."""
+
+
+class Image(Protocol):
+    """What the image of a container holds."""
+
+    def root(self) -> Iterator[str]:
+        """Words of bubblewrap that lay its files."""
+
+    def environment(self) -> Mapping[str, str]:
+        """Variables that it sets."""
+
+
+@dataclass(frozen=True)
+class VLLM:
+    """An image with vLLM: a system without a user 1000, and an environment with its Python."""
+
+    python: Path
+
+    def environment(self) -> Mapping[str, str]:
+        """Where programs are."""
+        return {"PATH": f"{self.python}/bin:/usr/local/bin:/usr/bin:/bin"}
+
+    def root(self) -> Iterator[str]:
+        """What this system has, but for its users."""
+        read_only = ["/usr", "/sys", "/etc/alternatives", "/etc/ssl", "/etc/ld.so.cache"]
+        for path in ("/bin", "/lib", "/lib64", "/sbin"):
+            if os.path.islink(path):
+                yield from ("--symlink", os.readlink(path), path)
+            elif os.path.exists(path):
+                read_only.append(path)
+        base = Path(sys.base_prefix).resolve()
+        for path in [*read_only, str(base), str(self.python)]:
+            yield from ("--ro-bind", path, path)
+        yield from ("--proc", "/proc", "--dev", "/dev")
 
 
 def environment(container: Json, outside: Outside, pod: Mapping[str, str]) -> dict[str, str]:
@@ -69,13 +105,13 @@ def environment(container: Json, outside: Outside, pod: Mapping[str, str]) -> di
 
 
 class Sandbox:
-    """The bubblewrap of one container. `python` is the environment that stands for the image."""
+    """The bubblewrap of one container."""
 
-    def __init__(self, template: Json, outside: Outside, python: Path, scratch: Path):
+    def __init__(self, template: Json, outside: Outside, image: Image, scratch: Path):
         """Read the template; `scratch` is where the volumes are made that live as long as the pod."""
         self.spec = template["spec"]
         (self.container,) = self.spec["containers"]
-        self._outside, self._python, self._scratch = outside, python, scratch
+        self._outside, self._image, self._scratch = outside, image, scratch
         _refuse_unknown("pod", self.spec)
         _refuse_unknown("container", self.container)
         _refuse_unknown("pod's securityContext", self.spec["securityContext"])
@@ -83,12 +119,11 @@ class Sandbox:
 
     def command(self) -> list[str]:
         """The whole command line."""
-        program = self.container["command"] + self.container["args"]
+        program = self.container["command"] + self.container.get("args", [])
         variables = environment(self.container, self._outside, {"status.podIP": POD_IP})
-        # PATH is the image's to set.
-        shown = {"PATH": f"{self._python}/bin:/usr/local/bin:/usr/bin:/bin"} | variables
+        shown = {**self._image.environment(), **variables}
         command = ["bwrap", "--unshare-all", "--new-session", "--die-with-parent", "--as-pid-1"]
-        command += [*self._user(), "--hostname", "pod", *self._image(), *self._volumes()]
+        command += [*self._user(), "--hostname", "pod", *self._image.root(), *self._etc(), *self._volumes()]
         if self.container["securityContext"].get("readOnlyRootFilesystem"):
             command += ["--remount-ro", "/dev", "--remount-ro", "/"]
         command.append("--clearenv")
@@ -111,23 +146,15 @@ class Sandbox:
         (self._scratch / "seccomp").write_bytes(seccomp.program())
         return ["--seccomp", SECCOMP_FD]
 
-    def _image(self) -> Iterator[str]:
-        """Bring what an image would: a system without a user 1000, and vLLM with its Python."""
-        read_only = ["/usr", "/sys", "/etc/alternatives", "/etc/ssl", "/etc/ld.so.cache"]
-        for path in ("/bin", "/lib", "/lib64", "/sbin"):
-            if os.path.islink(path):
-                yield from ("--symlink", os.readlink(path), path)
-            elif os.path.exists(path):
-                read_only.append(path)
+    def _etc(self) -> Iterator[str]:
+        """Lay what a kubelet makes there, and users of whom none is the container's."""
         own = {"passwd": "root:x:0:0:root:/root:/bin/sh\n", "group": "root:x:0:\n"}
-        for name, text in (own | {"hosts": f"127.0.0.1 localhost\n{POD_IP} pod\n"}).items():
+        hosts = {"localhost": "127.0.0.1", "pod": POD_IP, **self._outside.hosts}
+        own["hosts"] = "".join(f"{address} {name}\n" for name, address in hosts.items())
+        for name, text in own.items():
             file = self._scratch / name
             file.write_text(text)
             yield from ("--ro-bind", str(file), f"/etc/{name}")
-        base = Path(sys.base_prefix).resolve()
-        for path in [*read_only, str(base), str(self._python)]:
-            yield from ("--ro-bind", path, path)
-        yield from ("--proc", "/proc", "--dev", "/dev")
 
     def _volumes(self) -> Iterator[str]:
         volumes = {volume["name"]: volume for volume in self.spec.get("volumes", [])}

@@ -3,10 +3,8 @@
 import ast
 import json
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +13,10 @@ import pytest
 
 from tests.harness.processes import Process, free_ports, wait_until
 from tests.microservice.guide import curl
-from tests.microservice.program import ROOT, Microservice, command, environment, events, request
+from tests.microservice.program import Microservice, command, environment, events, request
 from tests.vllm.cases import MODEL, Case
 from tests.vllm.pod import Pod
+from tests.vllm.service import bridged
 from tests.vllm.test_serving import Stream, enough, take
 
 Start = Callable[[Case], Pod]
@@ -47,16 +46,9 @@ class Stage:
         """vLLM's address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def reached(self) -> bool:
-        """Whether anybody answers there."""
-        try:
-            return httpx.get(f"{self.vllm}/health", trust_env=False).is_success
-        except httpx.TransportError:
-            return False
-
     def count(self, metric: str) -> float:
         """What vLLM counts."""
-        lines = httpx.get(f"{self.vllm}/metrics", trust_env=False).text.splitlines()
+        lines = httpx.get(f"{self.vllm}/metrics", trust_env=False, timeout=60).text.splitlines()
         found = [float(line.split()[-1]) for line in lines if line.startswith(f"{metric}{{")]
         assert found, metric
         return sum(found)
@@ -95,23 +87,10 @@ def pod(stage: Stage, start: Start) -> Iterator[Pod]:
         yield pod
 
 
-@contextmanager
-def bridged(stage: Stage, pod: Pod) -> Iterator[Process]:
-    """Lead from where the microservice looks for vLLM to this pod; killed, it breaks connections."""
-    words = [sys.executable, "-m", "tests.vllm.programs.bridge", str(stage.port), str(pod.socket)]
-    bridge = Process("bridge", words, pod.process.log.with_name("bridge.log"), {"PYTHONPATH": str(ROOT)})
-    bridge.start()
-    try:
-        wait_until(stage.reached, [bridge], 60, "vLLM is reached")
-        yield bridge
-    finally:
-        bridge.kill()
-
-
 @pytest.fixture(scope="module")
 def bridge(stage: Stage, pod: Pod) -> Iterator[Process]:
     """The way to the first pod."""
-    with bridged(stage, pod) as bridge:
+    with bridged(stage.port, pod) as bridge:
         yield bridge
 
 
@@ -247,7 +226,7 @@ def test_a_drain_and_a_restart_behind_it(
     assert service.health().status_code == 503
     with start(CASE) as other:
         other.wait_ready()
-        with bridged(stage, other):
+        with bridged(stage.port, other):
             assert service.health().status_code == 200
             body = {"messages": PAIR, "max_new_tokens": 4, "ignore_eos": True, "streaming": False}
             assert service.chat(body).json()["text"]

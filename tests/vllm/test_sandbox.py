@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.vllm.cases import MODEL, Case
-from tests.vllm.sandbox import Outside, Sandbox
+from tests.vllm.sandbox import VLLM, Outside, Sandbox
 
 LOOK = Path(__file__).parent / "programs" / "look.py"
 PLACES = "/:/data:/home/vllm:/tmp:/dev/shm:/dev:/etc:/etc/vllm:/usr:/var:/root:/proc:/sys:/home"
@@ -28,7 +28,7 @@ def look(case: Case, python: Path, scratch: Path, *, change: dict[str, Any] | No
     if change and "volumeMounts" in change:
         items = [{"key": "it", "path": "it.jinja"}]
         template["spec"]["volumes"].append({"name": "map", "configMap": {"name": "maps", "items": items}})
-    command = Sandbox(template, outside, python, scratch).command()
+    command = Sandbox(template, outside, VLLM(python), scratch).command()
     seen: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return seen
 
@@ -94,4 +94,4 @@ def test_what_is_not_known_is_refused(python: Path, tmp_path: Path) -> None:
     template = Case("unknown").template
     template["spec"]["hostNetwork"] = True
     with pytest.raises(LookupError, match="hostNetwork"):
-        Sandbox(template, Outside({}), python, tmp_path)
+        Sandbox(template, Outside({}), VLLM(python), tmp_path)

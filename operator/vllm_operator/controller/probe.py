@@ -1,8 +1,8 @@
 """Asks a server as a client would, through its Service: for its models, and for one token.
 
 The one door to httpx. Nothing of the environment decides the way: no proxy, no .netrc; no redirect is
-followed, and of an answer no more is read than a list of models can be. What a server says is anybody's
-words: none of it is repeated but the names of its models, and those in part.
+followed, no cookie kept, and of an answer no more is read than a list of models can be. What a server says
+is anybody's words: none of it is repeated but the names of its models, and those in part.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
@@ -26,8 +27,8 @@ MAX_BYTES = 1 << 20
 """Most that is read of a list of models."""
 MAX_TOKEN_BYTES = 1 << 16
 """Most that is read of a stream until there is a token."""
-MAX_CHUNKS = 500
-"""Most pieces that an answer may come in: each takes time of ours, however small it is."""
+LEAST_BYTES = 256
+"""What a piece of an answer counts at the least: many small ones would cost the operator minutes."""
 
 Client = httpx.AsyncClient
 
@@ -55,10 +56,17 @@ class _AnsweredError(Exception):
 def client(proxy: str | None = None) -> Client:
     """What servers are asked with."""
     timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    # Kept, they would grow with each answer, and be shown to other servers.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     # Servers are asked by http. To read certificates takes a megabyte and a half, for a proxy that has one.
     encrypted = bool(proxy and proxy.startswith("https:"))
     return httpx.AsyncClient(
-        trust_env=False, proxy=proxy, timeout=timeout, headers=_HEADERS, verify=encrypted
+        trust_env=False,
+        proxy=proxy,
+        timeout=timeout,
+        headers=_HEADERS,
+        cookies=no_cookies,
+        verify=encrypted,
     )
 
 
@@ -112,7 +120,7 @@ async def _token(asking: Client, question: Question, proxied: bool) -> Answer:
     async with asking.stream("POST", url, json=asked) as response:
         # The model is there, so this is the path: a model that embeds or ranks has no completions.
         if response.status_code in (400, 404, 405, 501):
-            return Answer(Reason.ANSWERS, f"{listed}; it has no completions ({response.status_code})")
+            return Answer(Reason.ANSWERS, f"{listed}; it takes no completions ({response.status_code})")
         _check(response, url, proxied)
         async for chunk in _read(response, url, MAX_TOKEN_BYTES):
             if sought in end + chunk:
@@ -123,11 +131,11 @@ async def _token(asking: Client, question: Question, proxied: bool) -> Answer:
 
 async def _read(response: httpx.Response, url: str, most: int) -> AsyncIterator[bytes]:
     """The body as it comes: what is packed may be of any size, and is not asked for."""
-    read = pieces = 0
+    read = 0
     async for chunk in response.aiter_raw():
-        read, pieces = read + len(chunk), pieces + 1
-        if read > most or pieces > MAX_CHUNKS:
-            detail = f"{url} answers with more than {most} bytes, or {MAX_CHUNKS} pieces"
+        read += max(len(chunk), LEAST_BYTES)
+        if read > most:
+            detail = f"{url} answers with more than {most} bytes, or in too small pieces"
             raise _AnsweredError(Reason.NOT_ANSWERING, detail)
         yield chunk
 
@@ -163,15 +171,15 @@ def _faults(url: str) -> Iterator[None]:
         detail = f"{url}/v1 takes connections and has not answered for {ANSWER_SECONDS:.0f} s"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        detail = f"{url}/v1 broke off its answer ({type(error).__name__})"
+        detail = f"{url}/v1 broke off its answer, or speaks no HTTP ({type(error).__name__})"
         raise _AnsweredError(Reason.NOT_ANSWERING, detail) from error
 
 
-def _kept_out(error: BaseException) -> bool:
+def _kept_out(error: BaseException | None) -> bool:
     """Whether a name does not resolve, or a network is closed: nothing that the server has done."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, socket.gaierror) or (isinstance(cause, OSError) and cause.errno in _KEEPS_OUT):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    if isinstance(error, BaseExceptionGroup):
+        # One for each address of the name.
+        return all(map(_kept_out, error.exceptions))
+    if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and error.errno in _KEEPS_OUT):
+        return True
+    return error is not None and _kept_out(error.__cause__ or error.__context__)

@@ -23,6 +23,7 @@ class Options:
     cache_size: str | None = None
     cache_claim: str | None = None
     dataset_claim: str | None = None
+    microservice: bool = False
 
 
 class Conversion:

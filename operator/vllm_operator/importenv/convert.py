@@ -3,14 +3,16 @@
 import re
 from collections.abc import Mapping
 
+from vllm_operator.api.access import ApiKeyReference
 from vllm_operator.api.resource import NAME_RULES
 from vllm_operator.importenv import fp8, variables
 from vllm_operator.importenv.conversion import Conversion, Options
 from vllm_operator.importenv.settings import Setting
-from vllm_operator.importenv.table import TABLE
+from vllm_operator.importenv.table import API_KEY, TABLE
 
 DEVICE, MODEL, TOKEN, CARDS = "LLM_DEVICE", "LLM_VLLM_MODEL_NAME", "HF_TOKEN", "VLLM_TP_SIZE"
 TOKEN_SECRET = "hugging-face"  # noqa: S105 - the name of a Secret, as in the samples
+_SAID = "Another setting says it already."
 _SIGNS = {
     "gaudi": ("FP8_", "HABANA_", "OMPI_", "PT_HPU_"),
     "cpu": ("OMP_NUM_THREADS", "VLLM_CPU_OMP_", "VLLM_OPENVINO"),
@@ -28,6 +30,8 @@ def convert(settings: Mapping[str, Setting], options: Options) -> Conversion:
     plan = fp8.plan(conversion, device)
     fp8.begin(conversion, plan, _cards(conversion))
     _cache(conversion)
+    if options.microservice:
+        conversion.server.put("microservice.enabled", True, "--microservice")
     _known(conversion, device)
     variables.proxies(conversion)
     fp8.finish(conversion, plan)
@@ -117,6 +121,10 @@ def _known(conversion: Conversion, device: str) -> None:
             conversion.unused.append((setting, row.why))
         elif name == TOKEN:
             _token(conversion, setting)
+        elif row.server == API_KEY:
+            _api_key(conversion, setting)
+        elif row.server.startswith("microservice."):
+            _microservice(conversion, setting)
         elif row.server == "extraEnv":
             variables.add(conversion, conversion.server, setting)
         elif row.server == "extraArgs":
@@ -128,7 +136,7 @@ def _known(conversion: Conversion, device: str) -> None:
 
 def _field(conversion: Conversion, setting: Setting) -> None:
     if conversion.server.has(TABLE[setting.name].server):
-        conversion.unused.append((setting, "Another variable says it already."))
+        conversion.unused.append((setting, _SAID))
     else:
         conversion.put(setting)
 
@@ -138,6 +146,28 @@ def _token(conversion: Conversion, setting: Setting) -> None:
     for draft in (conversion.server, conversion.quantization):
         if draft.body["metadata"]:
             draft.put("model.tokenSecretRef", {"name": TOKEN_SECRET}, str(setting))
+
+
+def _api_key(conversion: Conversion, setting: Setting) -> None:
+    if conversion.server.has(API_KEY):
+        conversion.unused.append((setting, _SAID))
+        return
+    secret = f"{conversion.name}-callers"
+    conversion.keys[secret] = [setting]
+    key = {} if setting.name == ApiKeyReference.model_fields["key"].default else {"key": setting.name}
+    conversion.server.put(API_KEY, {"name": secret, **key}, str(setting), TABLE[setting.name].note)
+
+
+def _microservice(conversion: Conversion, setting: Setting) -> None:
+    """What only the microservice reads, so that who sets it runs one."""
+    row, enabled = TABLE[setting.name], "microservice.enabled"
+    if not conversion.server.has(enabled):
+        note = row.note if row.server == enabled else "Only the LLM microservice reads it."
+        conversion.server.put(enabled, True, str(setting), note)
+    elif row.server == enabled:
+        conversion.unused.append((setting, _SAID))
+    if row.server != enabled:
+        conversion.put(setting)
 
 
 def _flags(conversion: Conversion, setting: Setting) -> None:

@@ -7,6 +7,9 @@ from typing import Any, Literal
 from vllm_operator.api.owned import BUCKETS
 from vllm_operator.importenv import values
 
+API_KEY = "apiKeySecretRef"
+"""The field of the key that callers give."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -28,11 +31,14 @@ class Row:
 
 _NOT_PASSED = "The guide's compose file did not pass it on."
 _SAME = "The operator sets it in every pod."
-_OF_MICROSERVICE = "A setting of the LLM microservice, not of the model server."
+_ASKS_THE_SERVER = "The LLM microservice asks this server, whatever stands here."
+_BY_THE_REQUEST = "The LLM microservice goes by what a request says."
+_NO_OAUTH = "The LLM microservice knows no OAuth: apiKeySecretRef is for a key."
 _OF_CPUS = "It has an effect on CPUs only."
 _OF_GAUDI = "It has an effect on Gaudi only."
 _GONE = "vLLM does not know it any more."
 _OPENVINO = "vLLM does not run on OpenVINO any more."
+_CALLERS = "Every caller gives it; the LLM microservice is given it too."
 _WRITABLE = "Pods have a folder for it already."
 
 
@@ -69,7 +75,7 @@ TABLE: Mapping[str, Row] = {
     "LLM_DEVICE": _field("device", values.device),
     "LLM_VLLM_MODEL_NAME": Row(server="model.name", quantization="model.name"),
     "LLM_VLLM_PORT": _field("service.port", values.number, "Of the Service, inside the cluster."),
-    "LLM_CONNECTOR": _none(_OF_MICROSERVICE),
+    "LLM_CONNECTOR": _field("microservice.connector", note="Both words mean the same today."),
     "FP8_DATASET_PATH": Row(quantization="dataset", device="gaudi", why=_OF_GAUDI),
     "HABANA_VISIBLE_DEVICES": _none("The device plugin decides which cards a pod sees."),
     "OMPI_MCA_btl_vader_single_copy_mechanism": _none(
@@ -137,19 +143,21 @@ TABLE: Mapping[str, Row] = {
     ),
     "VLLM_RPC_TIMEOUT": _none(_GONE),
     # Of the microservice.
-    "LLM_MODEL_NAME": _none(_OF_MICROSERVICE),
-    "LLM_MODEL_SERVER": _none(_OF_MICROSERVICE),
-    "LLM_MODEL_SERVER_ENDPOINT": _none(_OF_MICROSERVICE),
-    "LLM_DISABLE_STREAMING": _none(_OF_MICROSERVICE),
-    "LLM_OUTPUT_GUARD_EXISTS": _none(_OF_MICROSERVICE),
-    "LLM_USVC_PORT": _none(_OF_MICROSERVICE),
-    "LLM_TLS_SKIP_VERIFY": _none(_OF_MICROSERVICE),
-    "LLM_VLLM_API_KEY": _none(_OF_MICROSERVICE, secret=True),
-    "LLM_VLLM_TOKEN_URL": _none(_OF_MICROSERVICE),
-    "LLM_VLLM_CLIENT_ID": _none(_OF_MICROSERVICE),
-    "LLM_VLLM_CLIENT_SECRET": _none(_OF_MICROSERVICE, secret=True),
-    "OPEA_LOGGER_LEVEL": _none(_OF_MICROSERVICE),
-    "TELEMETRY_ENDPOINT": _none(_OF_MICROSERVICE),
+    "LLM_USVC_PORT": _field("microservice.port", values.number, "Of its Service, inside the cluster."),
+    "LLM_MODEL_SERVER": _field("microservice.enabled", note=_ASKS_THE_SERVER),
+    "LLM_MODEL_SERVER_ENDPOINT": _field("microservice.enabled", note=_ASKS_THE_SERVER),
+    "LLM_MODEL_NAME": _none("The LLM microservice is told the server's own name of its model."),
+    "LLM_DISABLE_STREAMING": _none(_BY_THE_REQUEST),
+    "LLM_OUTPUT_GUARD_EXISTS": _none(_BY_THE_REQUEST),
+    "LLM_TLS_SKIP_VERIFY": _none("The LLM microservice asks the server without TLS, inside the cluster."),
+    "LLM_VLLM_TOKEN_URL": _none(_NO_OAUTH),
+    "LLM_VLLM_CLIENT_ID": _none(_NO_OAUTH),
+    "LLM_VLLM_CLIENT_SECRET": _none(_NO_OAUTH, secret=True),
+    "OPEA_LOGGER_LEVEL": _none("There is no field for it: the LLM microservice logs at INFO."),
+    "TELEMETRY_ENDPOINT": _none("The LLM microservice makes no traces; it hands on those of its clients."),
+    # The key that vLLM asks for, as vLLM and the microservice of release 2 call it.
+    "VLLM_API_KEY": Row(server=API_KEY, secret=True, note=_CALLERS),
+    "LLM_VLLM_API_KEY": Row(server=API_KEY, secret=True, note=_CALLERS),
     # Of the charts beside the guide, which people copy from.
     "HF_ENDPOINT": Row(server="model.hubEndpoint", quantization="model.hubEndpoint"),
     "HF_HUB_OFFLINE": _field("model.offline", values.truth),
