@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from vllm_operator.controller.kinds import KINDS
 from vllm_operator.controller.outcome import ApiError, WaitingError, rejected
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.ties import Everything
-from vllm_operator.desired.canonical import IMMUTABLE, digest
+from vllm_operator.desired.canonical import IMMUTABLE, digest, same_but_for_labels
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
 from vllm_operator.status.view import View
@@ -70,24 +70,11 @@ class Children:
         if wanted is not None and wanted.basis == kind.basis(observed) and _fits(observed, wanted):
             return wanted
         target = kind.desired(observed, self._defaults)
+        digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
         if _paused(observed):
             _check_nothing_to_do(observed, target)
-        digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
-        # What makes pods comes last: by then a template is in a record, and cache and account exist.
-        others = [manifest for manifest in target.manifests if manifest["kind"] not in PODS_OF]
-        results = await asyncio.gather(
-            *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
-        )
-        failures = {_ref(m): r for m, r in zip(others, results, strict=True) if isinstance(r, BaseException)}
-        for ref, failure in failures.items():
-            if not (ref in observed.children and _is_rejection(failure)):
-                raise failure
-        for manifest in target.manifests:
-            if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest, digests):
-                self._deployed_at[key] = time.monotonic()
-        # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
-        if failures:
-            raise next(iter(failures.values()))
+        else:
+            await self._make(key, observed, target.manifests, digests)
         # The basis is what was looked at. What has changed since, by us or others, is looked at next time.
         wanted = Wanted(
             basis=kind.basis(observed),
@@ -96,6 +83,25 @@ class Children:
         )
         self._wanted[key] = wanted
         return wanted
+
+    async def _make(
+        self, key: Key, observed: Everything, manifests: Sequence[Manifest], digests: Mapping[Ref, bytes]
+    ) -> None:
+        # What makes pods comes last: by then a template is in a record, and cache and account exist.
+        others = [manifest for manifest in manifests if manifest["kind"] not in PODS_OF]
+        results = await asyncio.gather(
+            *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
+        )
+        failures = {_ref(m): r for m, r in zip(others, results, strict=True) if isinstance(r, BaseException)}
+        for ref, failure in failures.items():
+            if not (ref in observed.children and _is_rejection(failure)):
+                raise failure
+        for manifest in manifests:
+            if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest, digests):
+                self._deployed_at[key] = time.monotonic()
+        # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
+        if failures:
+            raise next(iter(failures.values()))
 
     async def prune(self, key: Key, observed: Everything, wanted: Wanted, now: str) -> None:
         """Delete children that nobody needs any more. Raises ApiError."""
@@ -165,9 +171,17 @@ def _is_rejection(failure: BaseException) -> bool:
 
 
 def _check_nothing_to_do(observed: Everything, target: Desired[Any]) -> None:
-    """Raise StalledError(Paused) if there is a child to make or to change."""
+    """Raise StalledError(Paused) if there is a child to make or to change.
+
+    Labels do not count. A child's are the operator's alone: no spec asks for others, and a newer operator
+    with others must not make every paused server look unfinished. They are put right after the pause.
+    """
     live = {ref: child.digest for ref, child in observed.children.items()}
-    waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != _digest(m)]
+    waiting = [
+        " ".join(ref)
+        for ref, manifest in ((_ref(m), m) for m in target.manifests)
+        if ref not in live or not same_but_for_labels(live[ref], _digest(manifest))
+    ]
     if waiting:
         resume = View(observed, target.target).resume()
         raise StalledError(
