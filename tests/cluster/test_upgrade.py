@@ -187,7 +187,7 @@ def test_upgrade_refresh_rollback_uninstall(plane: ControlPlane, past: Past, aud
 
 
 def test_a_clone_without_the_commit_is_told_so() -> None:
-    with pytest.raises(RuntimeError, match="Commit 0{40} cannot be unpacked.*git fetch --unshallow"):
+    with pytest.raises(RuntimeError, match=r"Commit 0{40} cannot be unpacked.*git fetch --unshallow"):
         Past("0" * 40).__enter__()
 
 
@@ -326,7 +326,8 @@ def _uninstall(plane: ControlPlane) -> None:
     assert pods(api) == before
     # It waits until they are gone.
     charts.kubectl(plane, *documented("uninstall.md", "kubectl delete vllm,fp8q"))
-    api.wait_for(lambda: not left(api), message="children are collected")
+    # The garbage collector looks for new kinds every 30 s only, as in test_chart.py.
+    api.wait_for(lambda: not left(api), timeout=90, message="children are collected")
     api.wait_gone("PersistentVolumeClaim", WHERE, "goes-whole-cache")
     assert claims(api).keys() == kept
     told = charts.kubectl(plane, *documented("uninstall.md", "kubectl get pvc"), "-o=name")
