@@ -170,7 +170,7 @@ def test_upgrade_refresh_rollback_uninstall(plane: ControlPlane, past: Past, aud
     with charts.operator(plane, past.source) as older:
         _make_servers(api)
         _upgrade_the_chart(plane, audit, older)
-        assert older.stop() == 0
+        ended(older)
     _no_pod_rolls(plane, audit)
     with charts.operator(plane) as newer:
         _what_is_offered_is_what_a_refresh_takes(plane)
@@ -178,7 +178,7 @@ def test_upgrade_refresh_rollback_uninstall(plane: ControlPlane, past: Past, aud
         support.wait_at_rest(audit, newer, WHERE)
         charts.run(plane, *documented("upgrade.md", "helm rollback"))
         rolled_out(plane)
-        assert newer.stop() == 0
+        ended(newer)
     _back(plane, past, audit)
     charts.run(plane, *documented("upgrade.md", "helm upgrade"))
     rolled_out(plane)
@@ -189,6 +189,10 @@ def test_upgrade_refresh_rollback_uninstall(plane: ControlPlane, past: Past, aud
 def test_a_clone_without_the_commit_is_told_so() -> None:
     with pytest.raises(RuntimeError, match=r"Commit 0{40} cannot be unpacked.*git fetch --unshallow"):
         Past("0" * 40).__enter__()
+
+
+def ended(operator: OperatorProcess) -> None:
+    assert operator.stop() == 0, operator.tail()
 
 
 def _make_servers(api: Api) -> None:
@@ -224,7 +228,7 @@ def _no_pod_rolls(plane: ControlPlane, audit: Audit) -> None:
         for name in SERVERS.keys() - {"suspended"}:
             support.wait_condition(api, WHERE, name, "Unreachable", "Unknown", kind="Verified")
         told = written(audit, newer, mark)
-        assert newer.stop() == 0
+        ended(newer)
     assert pods(api) == before
     assert wait_ready(api, SERVERS) == since, "none was unready for a moment"
     relabelled = {f"{name}-cache" for name in SERVERS.keys() - {"goes-whole", "paused", "calibrated"}}
@@ -286,7 +290,7 @@ def _back(plane: ControlPlane, past: Past, audit: Audit) -> None:
         told = written(audit, older, mark, but="asks")
         assert support.wait_stalled(api, WHERE, "held", "Paused", words="Deployment held. Resume")
         assert wait_ready(api, {"asks", *others}).items() >= since.items()
-        assert older.stop() == 0
+        ended(older)
     assert pods(api, but={"asks"}) == before
     assert told.pop(("patch", "persistentvolumeclaims")) == RELABELLED
     # Of a microservice it knows nothing: its record and its budget look like leftovers of the server's own.
@@ -308,7 +312,7 @@ def _forth_again(plane: ControlPlane, audit: Audit) -> None:
         support.wait_condition(api, WHERE, "held", "Paused", "True")
         support.wait_serving(api, WHERE, "paused")
         wait_ready(api, {"asks", *SERVERS} - {"paused"})
-        assert newer.stop() == 0
+        ended(newer)
     assert pods(api, but={"asks"}) == before
     assert told.pop(("patch", "persistentvolumeclaims")) == RELABELLED + 1, "that of the resumed server too"
     assert told.pop(("patch", "controllerrevisions")) == 1
