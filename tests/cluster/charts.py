@@ -2,12 +2,13 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 from tests.harness.api import Object
 from tests.harness.binaries import REPOSITORY, find_binary
 from tests.harness.controlplane import ControlPlane
 from tests.harness.helm import CHART, RELEASE, Values, as_words, helm
-from tests.harness.operator import OperatorProcess
+from tests.harness.operator import SOURCE, OperatorProcess
 
 WAIT = ("--wait", "--timeout", "60s")
 
@@ -24,9 +25,9 @@ def attempt(plane: ControlPlane, *words: str) -> subprocess.CompletedProcess[str
     return helm(*words, "--namespace", RELEASE, kubeconfig=plane.kubeconfig)
 
 
-def install(plane: ControlPlane, values: Values) -> str:
-    """Install the chart, wait until its pods are ready, and return the notes."""
-    return run(plane, "install", RELEASE, str(CHART), *as_words(values), *WAIT)
+def install(plane: ControlPlane, values: Values, chart: Path = CHART) -> str:
+    """Install a chart, wait until its pods are ready, and return the notes."""
+    return run(plane, "install", RELEASE, str(chart), *as_words(values), *WAIT)
 
 
 def deployment(plane: ControlPlane) -> Object:
@@ -36,8 +37,11 @@ def deployment(plane: ControlPlane) -> Object:
     return found
 
 
-def operator(plane: ControlPlane) -> OperatorProcess:
-    """Return an operator, not yet started, with the arguments, environment and account of the Deployment."""
+def operator(plane: ControlPlane, source: Path = SOURCE) -> OperatorProcess:
+    """Return an operator, not yet started, with the arguments, environment and account of the Deployment.
+
+    `source` is the folder of its package.
+    """
     pod = deployment(plane)["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     variables = {each["name"]: each["value"] for each in container["env"] if "value" in each}
@@ -52,6 +56,7 @@ def operator(plane: ControlPlane) -> OperatorProcess:
         system=RELEASE,
         account=pod["serviceAccountName"],
         arguments=arguments,
+        source=source,
     )
 
 

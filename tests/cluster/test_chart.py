@@ -90,7 +90,8 @@ def test_install_upgrade_rollback_uninstall(plane: ControlPlane, home: str) -> N
     # Nothing holds a resource back when nobody looks after it any more.
     api.delete("VLLMServer", models, "chat")
     api.wait_gone("VLLMServer", models, "chat")
-    # The garbage collector looks for new kinds every 30 s, and these CRDs are new.
+    # The garbage collector looks for new kinds every 30 s (k8s.io/kubernetes v1.36.3,
+    # cmd/kube-controller-manager/app/core.go: syncPeriod), and these CRDs are hardly older.
     api.wait_gone("Deployment", models, "chat", timeout=120)
 
 

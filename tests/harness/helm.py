@@ -22,7 +22,7 @@ Values = Mapping[str, Any]
 
 
 def helm(*words: str, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run helm, whatever comes of it."""
+    """Run helm in the repository, whatever comes of it."""
     # A proxy of the surroundings must not come between helm and a server on loopback.
     inherited = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
     return subprocess.run(
@@ -31,6 +31,7 @@ def helm(*words: str, kubeconfig: Path | None = None) -> subprocess.CompletedPro
         text=True,
         timeout=SECONDS,
         check=False,
+        cwd=REPOSITORY,
         env=inherited | {"KUBECONFIG": str(kubeconfig or os.devnull)},
     )
 

@@ -54,6 +54,7 @@ class OperatorProcess:
         account: str | None = None,
         arguments: Sequence[str] = (),
         without: Sequence[str] = (),
+        source: Path = SOURCE,
     ):
         """Plan an operator for some namespaces (None: all), with environment variables and arguments.
 
@@ -61,7 +62,7 @@ class OperatorProcess:
         `server` is the address by which it finds the API server, if not the administrator's, and `lease` the
         namespace in which it has rights on a Lease, if not its own; `without` names resources on which it
         gets no rights. `account` is a ServiceAccount that is there already, with rights of its own: none are
-        made then.
+        made then. `source` is the folder of the package that runs.
         """
         self.namespaces = list(namespaces) if namespaces is not None else None
         self.system = system or (self.namespaces[0] if self.namespaces else "default")
@@ -74,6 +75,7 @@ class OperatorProcess:
         self._settings = dict(settings or {})
         self._arguments = list(arguments)
         self._without = frozenset(without)
+        self._source = source
         self._folder = tempfile.TemporaryDirectory(prefix=f"{self.name}-")
         self.path = Path(self._folder.name) / "operator.log"
         self._process: Process | None = None
@@ -195,7 +197,7 @@ class OperatorProcess:
 
     def _environment(self) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if key.lower() not in _NOT_INHERITED}
-        paths = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(self._source), *filter(None, [os.environ.get("PYTHONPATH")])]
         own = {"KUBECONFIG": str(self._kubeconfig), "PYTHONPATH": os.pathsep.join(paths)} | _UNASKED
         return inherited | own | self._settings
 

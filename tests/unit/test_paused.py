@@ -23,6 +23,7 @@ from vllm_operator.api.seen import Child
 from vllm_operator.controller.children import Children, Wanted
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.store import Key, Store
+from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.server import desired
 from vllm_operator.status.server import readiness
@@ -41,6 +42,9 @@ class Untouched(Cluster):
 
     async def delete(self, *_: Any) -> None:
         raise AssertionError("nothing may be deleted")
+
+    async def apply(self, manifest: Any, *_: Any) -> Any:
+        raise AssertionError(f"{manifest['kind']} would be applied")
 
 
 def judged(spec: dict[str, Any], **state: Any) -> tuple[bool | None, Reason, bool, str]:
@@ -96,6 +100,26 @@ async def test_with_nothing_to_do_nothing_is_asked_and_nothing_said() -> None:
     assert wanted.target.record == desired(observed(server()), DEFAULT).target.record
 
 
+def as_older(child: Child) -> Child:
+    """A retained claim with the label that operators up to 706280e gave it."""
+    (manifest,) = (m for m in desired(observed(server()), DEFAULT).manifests if m["kind"] == child.kind)
+    labels = manifest["metadata"]["labels"] | {names.INSTANCE: "chat"}
+    return replace(child, digest=digest(manifest | {"metadata": manifest["metadata"] | {"labels": labels}}))
+
+
+async def test_labels_of_an_older_operator_are_nothing_that_waits() -> None:
+    """Nothing is said of them, and nothing is written: an upgrade leaves what is paused as it is."""
+    found = [
+        as_older(each) if each.kind == "PersistentVolumeClaim" else each for each in live(observed(server()))
+    ]
+    maker = children()
+    for _ in range(2):
+        await maker.make(KEY, observed(server(PAUSED), *found))
+    # After the pause they are put right.
+    with pytest.raises(AssertionError, match="PersistentVolumeClaim would be applied"):
+        await maker.make(KEY, observed(server(generation=2), *found))
+
+
 @pytest.mark.parametrize(
     ("spec", "gone", "waits"),
     [
@@ -104,6 +128,8 @@ async def test_with_nothing_to_do_nothing_is_asked_and_nothing_said() -> None:
         ({}, "Service", "Service chat"),
         ({}, "ServiceAccount", "ServiceAccount chat-vllm"),
         ({"cache": {"size": "20Gi"}}, "", "PersistentVolumeClaim chat-cache"),
+        ({"cache": {"size": "10Gi", "retention": "Delete"}}, "", "PersistentVolumeClaim chat-cache"),
+        ({"service": {"annotations": {"a": "b"}}}, "", "Service chat"),
     ],
     ids=str,
 )

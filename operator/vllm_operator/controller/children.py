@@ -18,7 +18,7 @@ from vllm_operator.controller.outcome import ApiError, WaitingError, refusal, re
 from vllm_operator.controller.store import Key, Store
 from vllm_operator.controller.ties import Everything
 from vllm_operator.desired import accessories
-from vllm_operator.desired.canonical import IMMUTABLE, digest
+from vllm_operator.desired.canonical import IMMUTABLE, digest, same_but_for_labels
 from vllm_operator.desired.defaults import Defaults
 from vllm_operator.desired.manifests import Desired
 from vllm_operator.status.view import View
@@ -73,27 +73,12 @@ class Children:
         if wanted is not None and wanted.basis == kind.basis(observed) and _fits(observed, wanted):
             return wanted
         target = kind.desired(observed, self._defaults)
+        digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
+        refused: dict[str, Refusal] = {}
         if _paused(observed):
             _check_nothing_to_do(observed, target)
-        digests = {_ref(m): _digest(m) for m in target.manifests if m["kind"] != "ControllerRevision"}
-        # What makes pods comes last: by then a template is in a record, and cache and account exist.
-        beside = [manifest for manifest in target.manifests if accessories.part(manifest)]
-        own = [manifest for manifest in target.manifests if not accessories.part(manifest)]
-        others = [manifest for manifest in own if manifest["kind"] not in PODS_OF]
-        results = await asyncio.gather(
-            *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
-        )
-        failures = {_ref(m): r for m, r in zip(others, results, strict=True) if isinstance(r, BaseException)}
-        for ref, failure in failures.items():
-            if not (ref in observed.children and _is_rejection(failure)):
-                raise failure
-        for manifest in own:
-            if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest, digests):
-                self._deployed_at[key] = time.monotonic()
-        refused = await self._beside(key, observed, beside, digests)
-        # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
-        if failures:
-            raise next(iter(failures.values()))
+        else:
+            refused = await self._make(key, observed, target.manifests, digests)
         # The basis is what was looked at. What has changed since, by us or others, is looked at next time.
         wanted = Wanted(
             basis=kind.basis(observed),
@@ -122,6 +107,29 @@ class Children:
                 if error.status not in (404, 500):
                     raise
                 refused[part] = Refusal(Reason.CHILD_REJECTED, refusal(f"{kind} {name}", error))
+        return refused
+
+    async def _make(
+        self, key: Key, observed: Everything, manifests: Sequence[Manifest], digests: Mapping[Ref, bytes]
+    ) -> dict[str, Refusal]:
+        beside = [manifest for manifest in manifests if accessories.part(manifest)]
+        own = [manifest for manifest in manifests if not accessories.part(manifest)]
+        # What makes pods comes last: by then a template is in a record, and cache and account exist.
+        others = [manifest for manifest in own if manifest["kind"] not in PODS_OF]
+        results = await asyncio.gather(
+            *(self._ensure(key, observed, m, digests) for m in others), return_exceptions=True
+        )
+        failures = {_ref(m): r for m, r in zip(others, results, strict=True) if isinstance(r, BaseException)}
+        for ref, failure in failures.items():
+            if not (ref in observed.children and _is_rejection(failure)):
+                raise failure
+        for manifest in own:
+            if manifest["kind"] in PODS_OF and await self._ensure(key, observed, manifest, digests):
+                self._deployed_at[key] = time.monotonic()
+        refused = await self._beside(key, observed, beside, digests)
+        # A refused change of a child that exists (a claim that cannot grow) keeps no edit from the pods.
+        if failures:
+            raise next(iter(failures.values()))
         return refused
 
     async def prune(self, key: Key, observed: Everything, wanted: Wanted, now: str) -> None:
@@ -192,9 +200,17 @@ def _is_rejection(failure: BaseException) -> bool:
 
 
 def _check_nothing_to_do(observed: Everything, target: Desired[Any]) -> None:
-    """Raise StalledError(Paused) if there is a child to make or to change."""
+    """Raise StalledError(Paused) if there is a child to make or to change.
+
+    Labels do not count. A child's are the operator's alone: no spec asks for others, and a newer operator
+    with others must not make every paused server look unfinished. They are put right after the pause.
+    """
     live = {ref: child.digest for ref, child in observed.children.items()}
-    waiting = [" ".join(_ref(m)) for m in target.manifests if live.get(_ref(m)) != _digest(m)]
+    waiting = [
+        " ".join(ref)
+        for ref, manifest in ((_ref(m), m) for m in target.manifests)
+        if ref not in live or not same_but_for_labels(live[ref], _digest(manifest))
+    ]
     if waiting:
         resume = View(observed, target.target).resume()
         raise StalledError(

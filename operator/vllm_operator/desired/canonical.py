@@ -28,9 +28,24 @@ IMMUTABLE = frozenset({"ControllerRevision", "Job"})
 """Kinds whose objects are never changed by us: they are known by their names alone."""
 
 
+_CONTENT = 16
+"""Bytes of a digest that do not depend on labels."""
+
+
 def digest(manifest: Mapping[str, Any]) -> bytes:
     """Digest of what a manifest, or the projection of a live object, says of the fields that it has."""
-    return hashlib.sha256(_text(_body(manifest)).encode()).digest()[:16]
+    body = _body(manifest)
+    labels = body["metadata"].pop("labels", {})
+    return _hash(body)[:_CONTENT] + _hash(labels)[:_CONTENT]
+
+
+def same_but_for_labels(one: bytes, other: bytes) -> bool:
+    """Whether two digests are of objects that differ in nothing but labels."""
+    return one[:_CONTENT] == other[:_CONTENT]
+
+
+def _hash(value: Any) -> bytes:
+    return hashlib.sha256(_text(value).encode()).digest()
 
 
 def owned(live: Mapping[str, Any], manager: str, subresource: str = "") -> dict[str, Any]:
