@@ -111,5 +111,5 @@ def test_fewer_open_files_than_needed_make_for_fewer_requests(standin: StandIn) 
     words = [command()[0], "-c", script]
     surroundings = environment("http://chat", 9000)
     done = subprocess.run(words, env=surroundings, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "100\n(328, 328)\n"
-    assert done.stderr.startswith("LLM_MICROSERVICE_MAX_CONCURRENCY: 1024 requests need 2176 open files")
+    assert done.stdout == "34\n(328, 328)\n"
+    assert done.stderr.startswith("LLM_MICROSERVICE_MAX_CONCURRENCY: 1024 requests need 4288 open files")
