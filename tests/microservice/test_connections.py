@@ -50,11 +50,11 @@ def connected(service: Microservice, count: int) -> Iterator[list[socket.socket]
         ]
 
 
-def read_until(client: socket.socket, end: bytes) -> bytes:
-    """Read an answer that ends so. Raises AssertionError if the other side closes before."""
+def read_until(client: socket.socket, end: bytes, at_once: int = 65536) -> bytes:
+    """Read until what came ends so. Raises AssertionError if the other side closes before."""
     text = b""
     while not text.endswith(end):
-        piece = client.recv(65536)
+        piece = client.recv(at_once)
         assert piece, text
         text += piece
     return text
