@@ -6,12 +6,10 @@ import logging
 import resource
 import sys
 
-from llm_microservice import logs
+from llm_microservice import connections, logs
 from llm_microservice.server import serve
 from llm_microservice.settings import InvalidSettingError, Settings
 
-SPARE_FILES = 128
-"""Open files beside the two connections of each request: idle clients, probes, the log."""
 log = logging.getLogger("llm_microservice")
 
 
@@ -31,14 +29,15 @@ def main() -> int:
 
 def with_files(settings: Settings) -> Settings:
     """Allow this process the open files that it needs, or less concurrency if it may not have them."""
-    needed = 2 * settings.max_concurrency + SPARE_FILES
+    needed = connections.files(settings.max_concurrency)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     if allowed == needed:
         return settings
-    fitting = max((allowed - SPARE_FILES) // 2, 1)
+    each = connections.files(1) - connections.files(0)
+    fitting = max((allowed - connections.files(0)) // each, 1)
     log.warning(
         "LLM_MICROSERVICE_MAX_CONCURRENCY: %d requests need %d open files and may have %d; taking %d",
         settings.max_concurrency,

@@ -20,6 +20,8 @@ class Answer:
         """Whether the stream has come to its end."""
         self.failure = ""
         """Why there is no more of it, if vLLM says so or speaks gibberish."""
+        self.repeats: dict[str, Any] = {}
+        """What it takes over from the request."""
 
     def whole(self, body: bytes) -> bytes:
         """Return the answer that did not come as a stream.
@@ -62,15 +64,16 @@ class Answer:
 class GuideAnswer(Answer):
     """An answer in the words of the guide's release 1.3.0."""
 
-    def __init__(self, request: GuideRequest):
+    def __init__(self, request: GuideRequest, *, stream: bool):
         """Answer this request. Raises ValueError if what it wants back is not JSON."""
         super().__init__()
-        self._repeated = {
+        repeats = {
             "prompt": request.prompt,
             "streaming": False,
             "output_guardrail_params": request.output_guardrail_params,
         }
-        encode(self._repeated)
+        encode(repeats)
+        self.repeats = {} if stream else repeats
 
     def whole(self, body: bytes) -> bytes:
         """Return the guide's document."""
@@ -80,7 +83,7 @@ class GuideAnswer(Answer):
             text = _text(choice.get("message", choice))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise broken("vLLM's answer has no text in it") from error
-        return encode({"id": answer.get("id"), "text": text, **self._repeated})
+        return encode({"id": answer.get("id"), "text": text, **self.repeats})
 
     def _words(self, event: bytes, said: bytes) -> bytes:  # noqa: ARG002 - what it says is enough
         """Return its tokens, as the guide's clients read them: as Python writes a text."""
@@ -95,7 +98,7 @@ def _text(part: Any) -> str:
 
 def answer_to(ask: Ask) -> Answer:
     """The answer in the form of the request."""
-    return Answer() if ask.guide is None else GuideAnswer(ask.guide)
+    return Answer() if ask.guide is None else GuideAnswer(ask.guide, stream=ask.stream)
 
 
 def refusal(status: int, body: bytes, retry_after: str | None) -> Problem:

@@ -1,9 +1,11 @@
 """The pages of the microservice."""
 
+from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -27,17 +29,31 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     408: {"description": "The request was not whole in time."},
     413: {"description": "The request is too large."},
     422: {"description": "A field is wrong; `detail` says which."},
-    429: {"description": "As many requests are being answered as may be."},
+    429: {"description": "As many requests are being answered, or as much of them is held, as may be."},
     502: {"description": "vLLM failed, or broke off its answer."},
     503: {"description": "vLLM is not ready, or this server is ending."},
     504: {"description": "vLLM has sent nothing for too long."},
 }
 
 
+class Route(APIRoute):
+    """A request that keeps its body, read and unread, no longer than it takes to make an answer of it."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Handle a request of our own: the one that is given lives until the answer has been sent."""
+        handle = super().get_route_handler()
+
+        async def once(request: Request) -> Response:
+            return await handle(Request(request.scope, request.receive))
+
+        return once
+
+
 def application(service: Service) -> FastAPI:
     """The application, with its gate."""
     # The pages that FastAPI brings load their programs from elsewhere.
     app = FastAPI(title=TITLE, description=DESCRIPTION, docs_url=None, redoc_url=None)
+    app.router.route_class = Route
     _chat(app, service)
     _health_check(app, service)
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from llm_microservice.life import Life
 from llm_microservice.metrics import Metrics, Record
 from llm_microservice.problems import CLIENT_LEFT, Problem, unavailable
+from llm_microservice.room import Room, Share
 from llm_microservice.settings import Settings
 
 BODY_SECONDS = 30.0
@@ -26,6 +27,7 @@ class Gate:
     def __init__(self, app: ASGIApp, settings: Settings, life: Life, metrics: Metrics):
         """Stand before this app."""
         self._app, self._settings, self._life, self._metrics = app, settings, life, metrics
+        self._room = Room(settings.max_buffered_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -58,13 +60,15 @@ class Gate:
             message = f"{self._settings.max_concurrency} requests are being answered, which is the limit"
             raise Problem(429, "TooManyRequestsError", message, retry_after="1")
         self._life.enter()
+        share = scope["share"] = Share(self._room)
         try:
-            body = await self._body(scope, receive)
-            await self._app(scope, _again(body, receive), send)
+            # No name for the body: it would be held until the answer has ended.
+            await self._app(scope, _again(await self._body(scope, receive, share), receive), send)
         finally:
+            share.free()
             self._life.leave()
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, share: Share) -> bytes:
         limit = self._settings.max_body_bytes
         too_large = Problem(413, "ContentTooLargeError", f"the request is larger than {limit} bytes")
         declared = dict(scope["headers"]).get(b"content-length", b"0")
@@ -77,10 +81,12 @@ class Gate:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise LeftError
-                    body += message.get("body", b"")
+                    piece = message.get("body", b"")
                     more = message.get("more_body", False)
-                    if len(body) > limit:
+                    if len(body) + len(piece) > limit:
                         raise too_large
+                    share.take(len(piece))
+                    body += piece
         except TimeoutError as error:
             message_ = f"the request was not whole within {BODY_SECONDS:.0f} s"
             raise Problem(408, "RequestTimeoutError", message_, close=True) from error

@@ -1,7 +1,7 @@
 """From vLLM to a client: as it comes, no faster than the client reads, and no longer than it stays."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from time import monotonic
 from typing import Any
 
@@ -14,6 +14,7 @@ from llm_microservice.events import Splitter, TooLongError
 from llm_microservice.forms import Ask
 from llm_microservice.metrics import Record
 from llm_microservice.problems import CLIENT_LEFT, Problem, broken, encode, late, unavailable
+from llm_microservice.room import Share
 from llm_microservice.service import Service
 
 LAST_WORDS_SECONDS = 1.0
@@ -41,10 +42,11 @@ class Relay(Response):
         self._complete = False
         self._send: Send
         self._record: Record
+        self._share: Share
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, until there is no more, the client leaves, or the server has no more time."""
-        self._send, self._record = send, scope["record"]
+        self._send, self._record, self._share = send, scope["record"], scope["share"]
         self._record.form, self._record.stream = self._form, self._stream
         over = self._service.life.over
         tasks = [asyncio.ensure_future(each) for each in (self._tell(), _gone(receive), over.wait())]
@@ -68,7 +70,8 @@ class Relay(Response):
 
     async def _tell(self) -> None:
         try:
-            async with self._service.upstream.ask(self._path, self._body, self._client) as response:
+            upstream, length = self._service.upstream, len(self._body)
+            async with upstream.ask(self._path, self._spend(), length, self._client) as response:
                 if response.status_code != 200:
                     body = await response.aread()
                     raise refusal(response.status_code, body, response.headers.get("retry-after"))
@@ -83,6 +86,13 @@ class Relay(Response):
                 self._record.cause = repr(problem.__cause__) if problem.__cause__ else ""
                 self._service.health.forget()
             await self._fail(problem)
+
+    async def _spend(self) -> AsyncIterator[bytes]:
+        """The request's body, once: when it has been sent nobody holds it any more."""
+        body, self._body = self._body, b""
+        yield body
+        if not self._answer.repeats:
+            self._share.free()
 
     async def _pass_on(self, response: httpx.Response) -> None:
         if not response.headers.get("content-type", "").startswith("text/event-stream"):

@@ -7,6 +7,7 @@ from types import FrameType
 import uvicorn
 
 from llm_microservice.app import application
+from llm_microservice.connections import Connection, Connections, queue
 from llm_microservice.life import Life
 from llm_microservice.service import Service
 from llm_microservice.settings import Settings
@@ -19,9 +20,10 @@ log = logging.getLogger("llm_microservice")
 class Server(uvicorn.Server):
     """A uvicorn that goes on listening while answers run after SIGTERM, to say that it takes no more."""
 
-    def __init__(self, config: uvicorn.Config, life: Life):
+    def __init__(self, config: uvicorn.Config, life: Life, connections: Connections):
         """Make it inside the event loop."""
         super().__init__(config)
+        self.server_state = connections
         self._life = life
         self._loop = asyncio.get_running_loop()
 
@@ -41,18 +43,19 @@ async def serve(settings: Settings) -> None:
         host=settings.address,
         port=settings.port,
         # Both are what is there without further packages; a stray one shall not replace them.
-        http="h11",
+        http=Connection,
         loop="asyncio",
         lifespan="off",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=queue(settings.max_concurrency),
         # Longer than proxies keep idle connections, so that it is they who close.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
-    server = Server(config, service.life)
+    server = Server(config, service.life, Connections(settings.max_concurrency))
     ending = asyncio.create_task(_end(server, service))
     try:
         await server.serve()

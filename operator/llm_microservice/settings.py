@@ -37,6 +37,8 @@ class Settings:
     port: int = 9000
     max_concurrency: int = 1024
     max_body_bytes: int = 4 * 1024**2
+    max_buffered_bytes: int = 64 * 1024**2
+    """How much of all requests together is held on the way to vLLM."""
     connect_timeout: int = 10
     read_timeout: int = 600
     """How long vLLM may send nothing, and a client may take nothing."""
@@ -56,6 +58,9 @@ class Settings:
         given = {name: value for name, value in environment.items() if value}
         _known(given, "LLM_MODEL_SERVER", ("vllm",))
         own = "LLM_MICROSERVICE"
+        body = _number(given, f"{own}_MAX_BODY_BYTES", 4 * 1024**2, 1024, 1024**3)
+        # Less would have no room for the largest request, ever.
+        buffered = _number(given, f"{own}_MAX_BUFFERED_BYTES", max(64 * 1024**2, body), body, 64 * 1024**3)
         return cls(
             endpoint=_endpoint(given, "LLM_MODEL_SERVER_ENDPOINT"),
             model=given.get("LLM_MODEL_NAME", ""),
@@ -63,7 +68,8 @@ class Settings:
             address=given.get(f"{own}_ADDRESS", "0.0.0.0"),  # noqa: S104
             port=_number(given, "LLM_USVC_PORT", 9000, 0, 65535),
             max_concurrency=_number(given, f"{own}_MAX_CONCURRENCY", 1024, 1, 100_000),
-            max_body_bytes=_number(given, f"{own}_MAX_BODY_BYTES", 4 * 1024**2, 1024, 1024**3),
+            max_body_bytes=body,
+            max_buffered_bytes=buffered,
             connect_timeout=_number(given, f"{own}_CONNECT_TIMEOUT_SECONDS", 10, 1, 600),
             read_timeout=_number(given, f"{own}_READ_TIMEOUT_SECONDS", 600, 1, 86_400),
             health_cache=_number(given, f"{own}_HEALTH_CACHE_SECONDS", 5, 0, 600),

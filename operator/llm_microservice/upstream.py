@@ -62,15 +62,17 @@ class Upstream:
         return bool(self._own)
 
     @asynccontextmanager
-    async def ask(self, path: str, body: bytes, client: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
-        """Send a request, with what is passed on of its client's headers, and yield the answer as it begins.
+    async def ask(
+        self, path: str, body: AsyncIterator[bytes], length: int, client: Mapping[str, str]
+    ) -> AsyncIterator[httpx.Response]:
+        """Send a request of this length, with headers of its client, and yield the answer as it begins.
 
         Raises Problem, for what breaks inside the `with` too.
         """
         names = PASSED_ON if self._own else (*PASSED_ON, "authorization")
         # In bytes: as text httpx takes ASCII only.
         headers = {name.encode(): client[name].encode("latin-1") for name in names if name in client}
-        headers |= self._own | {b"content-type": b"application/json"}
+        headers |= self._own | {b"content-type": b"application/json", b"content-length": b"%d" % length}
         with _told():
             async with self._client.stream("POST", path, content=body, headers=headers) as response:
                 yield response

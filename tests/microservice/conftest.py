@@ -1,6 +1,6 @@
 """What the tests of the microservice share: it as a process of its own, and a stand-in for vLLM."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -11,13 +11,13 @@ from tests.microservice.standin import StandIn
 
 @pytest.fixture(scope="session")
 def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launch]:
-    """Start one for this endpoint, with these settings; it is up when this returns, and gone at the end."""
+    """Start one by these words for this endpoint, with these settings; it is up then, and gone at the end."""
     started: list[Process] = []
 
-    def start(endpoint: str, **settings: str) -> Microservice:
+    def start(endpoint: str, words: Sequence[str] = command(), **settings: str) -> Microservice:
         (port,) = free_ports(1)
         log = tmp_path_factory.mktemp("microservice") / "log"
-        process = Process("microservice", command(), log, environment(endpoint, port, **settings))
+        process = Process("microservice", words, log, environment(endpoint, port, **settings))
         started.append(process)
         process.start()
         service = Microservice(process, f"http://127.0.0.1:{port}")

@@ -30,6 +30,7 @@ def test_all_of_them() -> None:
         f"{own}_ADDRESS": "::",
         f"{own}_MAX_CONCURRENCY": "5",
         f"{own}_MAX_BODY_BYTES": "2048",
+        f"{own}_MAX_BUFFERED_BYTES": "4096",
         f"{own}_CONNECT_TIMEOUT_SECONDS": "1",
         f"{own}_READ_TIMEOUT_SECONDS": "2",
         f"{own}_HEALTH_CACHE_SECONDS": "0",
@@ -44,6 +45,7 @@ def test_all_of_them() -> None:
         port=9001,
         max_concurrency=5,
         max_body_bytes=2048,
+        max_buffered_bytes=4096,
         connect_timeout=1,
         read_timeout=2,
         health_cache=0,
@@ -70,6 +72,8 @@ WRONG = [
     ("VLLM_API_KEY", "line\n"),
     ("LLM_MICROSERVICE_MAX_CONCURRENCY", "0"),
     ("LLM_MICROSERVICE_MAX_BODY_BYTES", "-1"),
+    # The largest request would never have room.
+    ("LLM_MICROSERVICE_MAX_BUFFERED_BYTES", "4194303"),
     ("LLM_MICROSERVICE_READ_TIMEOUT_SECONDS", "1.5"),
 ]
 
@@ -111,5 +115,5 @@ def test_fewer_open_files_than_needed_make_for_fewer_requests(standin: StandIn) 
     words = [command()[0], "-c", script]
     surroundings = environment("http://chat", 9000)
     done = subprocess.run(words, env=surroundings, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "100\n(328, 328)\n"
-    assert done.stderr.startswith("LLM_MICROSERVICE_MAX_CONCURRENCY: 1024 requests need 2176 open files")
+    assert done.stdout == "34\n(328, 328)\n"
+    assert done.stderr.startswith("LLM_MICROSERVICE_MAX_CONCURRENCY: 1024 requests need 4288 open files")
