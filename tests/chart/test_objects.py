@@ -1,5 +1,6 @@
 """What the chart renders: least power, in both modes, and pods that a strict cluster takes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 from tests.harness.api import Object
 from tests.harness.binaries import REPOSITORY
-from tests.harness.helm import RELEASE, Values, only, render
+from tests.harness.helm import RELEASE, Values, only, render, template
 from vllm_operator.rbac import edit_rules, lease_rules, policy_rules, view_rules
 
 EVERYTHING: Object = yaml.safe_load((Path(__file__).parent / "everything.yaml").read_text())
@@ -156,6 +157,42 @@ def test_no_object_looks_like_a_child_of_a_server(name: str) -> None:
 def test_another_release_name_gets_names_of_its_own() -> None:
     objects = render({}, release="models")
     assert only(objects, "Deployment")["metadata"]["name"] == "models-vllm-operator"
+
+
+# What YAML may read as a boolean, a number or nothing. In place of the words after the colon.
+ODD = {"true": "myrelease", "123": "myhome", "456": "mywatched", "0x1f": "myclass", "12": "myrepository"}
+ODD |= {"1e3": "myaccount", "null": "mysecret", "on": "mylabel", "2001-01-01": "mynode"}
+
+
+def of_words(word: dict[str, str]) -> list[Object]:
+    """What the chart makes with these words wherever a user may choose one."""
+    values: Values = {
+        "watchNamespaces": [word["456"]],
+        "priorityClassName": word["0x1f"],
+        "image": {"repository": word["12"], "tag": "30"},
+        "serviceAccount.name": word["1e3"],
+        "imagePullSecrets": [{"name": word["null"]}],
+        "extraLabels": {"a": word["on"]},
+        "podAnnotations": {"a": word["null"]},
+        "nodeSelector": {"a": word["2001-01-01"]},
+        "grafanaDashboards.enabled": True,
+        **{f"{name}.enabled": True for name in ("serviceMonitor", "prometheusRule", "networkPolicy")},
+    }
+    return render(values, "--namespace", word["123"], release=word["true"])
+
+
+def test_whatever_word_somebody_chooses_is_a_text() -> None:
+    plain = json.dumps(of_words(ODD))
+    for word, stand_in in ODD.items():
+        plain = plain.replace(stand_in, word)
+    assert json.dumps(of_words({word: word for word in ODD})) == plain
+
+
+@pytest.mark.parametrize("release", ["1", "1e3", "my.release"])
+def test_a_release_whose_name_makes_no_service_is_refused(release: str) -> None:
+    done = template({}, release=release)
+    assert done.returncode != 0
+    assert f'The release\'s name "{release}" would make a Service "{release}-vllm-operator"' in done.stderr
 
 
 def test_a_spread_of_ones_own_is_taken_as_it_is() -> None:

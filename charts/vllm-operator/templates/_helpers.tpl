@@ -1,15 +1,16 @@
-{{/* Name of the chart's objects. */}}
+{{/* Name of the chart's objects, a Service among them. Quote it, like all that users choose: `true` and 123 are names. */}}
 {{- define "vllm-operator.fullname" -}}
-{{- if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- $own := contains .Chart.Name .Release.Name -}}
+{{- $name := $own | ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) | trunc 63 | trimSuffix "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "The release's name %q would make a Service %q, whose name must begin with a letter and hold nothing but a-z, 0-9 and -: install it by another name, such as %s" .Release.Name $name .Chart.Name) -}}
 {{- end -}}
+{{- $name -}}
 {{- end -}}
 
 {{- define "vllm-operator.selectorLabels" -}}
 app.kubernetes.io/name: vllm-operator
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{/* What finds the operator's pods, and not that of `helm test`. A Deployment's selector can never change. */}}
@@ -75,8 +76,8 @@ capabilities:
 
 {{- define "vllm-operator.subjects" -}}
 - kind: ServiceAccount
-  name: {{ include "vllm-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "vllm-operator.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end -}}
 
 {{/* Labels as `kubectl --selector` takes them. */}}
