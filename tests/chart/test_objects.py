@@ -154,6 +154,35 @@ def test_no_object_looks_like_a_child_of_a_server(name: str) -> None:
         assert "app.kubernetes.io/managed-by" not in each["metadata"].get("labels", {})
 
 
+def egress(values: Values) -> list[Object]:
+    """Where the operator's pods may go, but for DNS and the API server."""
+    found = only(render({"networkPolicy.enabled": True, **values}), "NetworkPolicy")["spec"]["egress"]
+    own = [[53, 53], [443, 6443]]
+    return [rule for rule in found if [each["port"] for each in rule["ports"]] not in own]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "port"),
+    [
+        ("http://proxy:3128", 3128),
+        ("http://user:secret@proxy.example:8080/", 8080),
+        ("http://[fd00::80]:3128", 3128),
+        ("http://proxy", 80),
+        ("http://[fd00::81]/", 80),
+        ("https://proxy", 443),
+    ],
+)
+def test_the_way_to_the_proxy_is_open(proxy: str, port: int) -> None:
+    assert egress({"verify.proxy": proxy}) == [{"ports": [{"port": port, "protocol": "TCP"}]}]
+
+
+def test_the_way_to_servers_is_open_where_they_are_asked_without_a_proxy() -> None:
+    (rule,) = egress({})
+    labels = rule["to"][0]["podSelector"]["matchLabels"]
+    assert labels["app.kubernetes.io/component"] == "server"
+    assert egress({"verify.enabled": False, "verify.proxy": "http://proxy:3128"}) == []
+
+
 def test_another_release_name_gets_names_of_its_own() -> None:
     objects = render({}, release="models")
     assert only(objects, "Deployment")["metadata"]["name"] == "models-vllm-operator"

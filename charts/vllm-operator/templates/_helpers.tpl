@@ -89,6 +89,12 @@ capabilities:
 {{- join "," $words -}}
 {{- end -}}
 
+{{/* Port of a proxy's address: what stands behind its last colon, if no part of an IPv6 address does. */}}
+{{- define "vllm-operator.proxyPort" -}}
+{{- $scheme := hasPrefix "https:" . | ternary "443" "80" -}}
+{{- regexFind ":[0-9]+/?$" . | trimPrefix ":" | trimSuffix "/" | default $scheme -}}
+{{- end -}}
+
 {{- define "vllm-operator.env" -}}
 {{- $env := list -}}
 {{- with .Values.watchNamespaces -}}

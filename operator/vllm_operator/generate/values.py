@@ -165,8 +165,8 @@ class NetworkPolicy(Model):
     """Who may reach the operator, and whom it may reach."""
 
     enabled: bool = False
-    """Make a NetworkPolicy for the operator's pods: in, metrics for `metricsFrom`; out, DNS and the API
-    server."""
+    """Make a NetworkPolicy for the operator's pods: in, metrics for `metricsFrom`; out, DNS, the API server,
+    and servers that are verified, or the port of `verify.proxy`."""
     metrics_from: Annotated[list[Peer], Field(max_length=32)] = Field(default=[])
     """Peers that may ask for metrics (networking/v1 NetworkPolicyPeer), such as Prometheus. The kubelet's
     probes are always let through by the network itself."""
