@@ -39,6 +39,10 @@ def at(values: Json, path: str) -> Any:
     return values
 
 
+# A tag is refused beside the digest.
+OTHERS = {path: at(EVERYTHING, path) for path in LEAVES} | {"image.tag": "v9"}
+
+
 @pytest.mark.parametrize("values", [[], ["--values", str(Path(__file__).parent / "everything.yaml")]])
 def test_lint(values: list[str]) -> None:
     done = helm("lint", "--strict", str(CHART), "--kube-version", KUBERNETES, *values)
@@ -55,7 +59,7 @@ def test_every_value_is_documented_with_its_default() -> None:
 
 
 def test_everything_holds_another_value_for_each() -> None:
-    assert [path for path in LEAVES if at(EVERYTHING, path) == at(DEFAULTS, path)] == []
+    assert [path for path in LEAVES if OTHERS[path] == at(DEFAULTS, path)] == []
 
 
 def schemas(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
@@ -83,7 +87,6 @@ def test_the_schema_is_closed_and_bounded() -> None:
 
 # What the rest of the chart needs of a value that is tried alone.
 NEEDED: dict[str, Json] = {
-    "image.tag": {},
     "serviceAccount.annotations": {"serviceAccount.create": True},
     "defaultImages.cpu.image": {"defaultImages.cpu.engine": "vllm 0.32"},
     "defaultImages.gaudi.image": {"defaultImages.gaudi.engine": "vllm-gaudi 0.26"},
@@ -112,7 +115,7 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_value_changes_what_is_rendered(path: str, chart: Path) -> None:
     needed = NEEDED.get(path, {})
     without = render(needed if path not in needed else {}, chart=chart)
-    assert render({**needed, path: at(EVERYTHING, path)}, chart=chart) != without
+    assert render({**needed, path: OTHERS[path]}, chart=chart) != without
 
 
 def environment(values: Values) -> dict[str, str]:
@@ -164,7 +167,7 @@ def test_the_default_images_are_named_in_the_comments() -> None:
     [
         ({}, "ghcr.io/vllm-operator/vllm-operator:0.1.0"),
         ({"image.repository": "r:5000/o", "image.tag": "v1"}, "r:5000/o:v1"),
-        ({"image.tag": "v1", "image.digest": f"sha256:{'a' * 64}"}, f"@sha256:{'a' * 64}"),
+        ({"image.digest": f"sha256:{'a' * 64}"}, f"vllm-operator@sha256:{'a' * 64}"),
     ],
 )
 def test_the_image(values: Values, image: str) -> None:
@@ -172,6 +175,14 @@ def test_the_image(values: Values, image: str) -> None:
     pods = [only(objects, "Deployment")["spec"]["template"]["spec"], only(objects, "Pod")["spec"]]
     for pod in pods:
         assert pod["containers"][0]["image"].endswith(image)
+
+
+def test_a_tag_that_a_digest_would_hide_is_refused() -> None:
+    """Such as that of an upgrade that keeps the values of before."""
+    done = template({"image.digest": f"sha256:{'a' * 64}", "image.tag": "0.2.0"})
+    assert done.returncode != 0
+    assert "image.tag and image.digest: give one of them" in done.stderr
+    assert "to go over to tag 0.2.0, set image.digest to '' too (--set image.digest=)" in done.stderr
 
 
 REFUSED: list[tuple[str, Any, str]] = [

@@ -36,7 +36,9 @@ app.kubernetes.io/part-of: vllm-operator
 
 {{- define "vllm-operator.image" -}}
 {{- with .Values.image -}}
-{{- if .digest -}}
+{{- if and .tag .digest -}}
+{{- fail (printf "image.tag and image.digest: give one of them. A digest alone decides which image it is: to go over to tag %s, set image.digest to '' too (--set image.digest=)" .tag) -}}
+{{- else if .digest -}}
 {{ .repository }}@{{ .digest }}
 {{- else -}}
 {{ .repository }}:{{ .tag | default $.Chart.AppVersion }}

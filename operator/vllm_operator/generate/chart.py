@@ -126,7 +126,7 @@ def _values(model: Model, indent: str = "") -> Iterator[str]:
 
 def _is_group(value: Any) -> bool:
     """Whether values stand below a value: Kubernetes' own types are values as a whole."""
-    return isinstance(value, Model) and type(value).__module__ == Values.__module__
+    return isinstance(value, Model) and type(value).__module__.startswith(__package__)
 
 
 def _text(description: str | None) -> str:
