@@ -88,6 +88,7 @@ def test_the_schema_is_closed_and_bounded() -> None:
 # What the rest of the chart needs of a value that is tried alone.
 NEEDED: dict[str, Json] = {
     "serviceAccount.annotations": {"serviceAccount.create": True},
+    "allowedImages": {"defaultImages": EVERYTHING["defaultImages"]},
     "defaultImages.cpu.image": {"defaultImages.cpu.engine": "vllm 0.32"},
     "defaultImages.gaudi.image": {"defaultImages.gaudi.engine": "vllm-gaudi 0.26"},
     **{

@@ -110,11 +110,10 @@ capabilities:
 {{- end -}}
 {{- $image := include "vllm-operator.image" . -}}
 {{- $env = append $env (dict "name" "VLLM_OPERATOR_MICROSERVICE_IMAGE" "value" $image) -}}
+{{- $known := .Files.Get "files/images.yaml" | fromYaml -}}
 {{- range $device, $default := .Values.defaultImages -}}
 {{- $prefix := printf "VLLM_OPERATOR_%s" ($device | upper) -}}
-{{- if and $default.image (not $default.engine) -}}
-{{- fail (printf "defaultImages.%s.engine: say which engine %s holds, such as the default that values.yaml names" $device $default.image) -}}
-{{- end -}}
+{{- include "vllm-operator.checkImage" (merge (dict "device" $device "known" (get $known $device) "allowed" $.Values.allowedImages) $default) -}}
 {{- with $default.image -}}
 {{- $env = append $env (dict "name" (printf "%s_IMAGE" $prefix) "value" .) -}}
 {{- end -}}

@@ -8,8 +8,18 @@ from vllm_operator.api.meta import Model
 from vllm_operator.api.parts import DNS_NAME
 from vllm_operator.config import DEFAULT_IMAGES, REPOSITORY
 
-OptionalImage = Annotated[str, Field(max_length=512, pattern=r"^([a-zA-Z0-9][-._:/@a-zA-Z0-9]*)?$")]
-AllowedImages = Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$")]
+# The grammar of desired/images.py. That no default image moves, and that each is allowed, Settings.read says
+# and templates/_images.tpl.
+_LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+_REGISTRY = rf"({_LABEL}([.]{_LABEL})+(:[0-9]+)?|{_LABEL}:[0-9]+|localhost)"
+_PART = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
+_PATH = f"{_PART}(/{_PART})*"
+_TAG = "[a-zA-Z0-9_][-._a-zA-Z0-9]{0,127}"
+_DIGEST = "[a-z0-9]+:[0-9a-fA-F]{32,}"
+OptionalImage = Annotated[
+    str, Field(max_length=512, pattern=f"^(({_REGISTRY}/)?{_PATH}(:{_TAG})?(@{_DIGEST})?)?$")
+]
+AllowedImages = Annotated[str, Field(max_length=512, pattern=f"^{_REGISTRY}(/({_PATH}/?)?)?$")]
 
 
 class Image(Model):
