@@ -124,6 +124,18 @@ def environment(values: Values) -> dict[str, str]:
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
+def test_what_the_chart_sets_is_no_extra_variable() -> None:
+    """All that Settings.read knows and the chart sets, by the value that is to be used instead."""
+    container = only(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    extra = {each["name"] for each in EVERYTHING["extraEnv"]}
+    names = {each["name"] for each in container["env"]} - extra
+    assert len(names) > 10
+    for name in (*names, "VLLM_OPERATOR_LEASE_NAMESPACE"):
+        done = template({"extraEnv": [{"name": "A", "value": "1"}, {"name": name, "value": "1"}]})
+        assert done.returncode != 0, name
+        assert f"extraEnv[1]: the chart sets {name}: use " in done.stderr
+
+
 def test_by_default_the_settings_are_those_of_the_operator() -> None:
     assert Settings.read(environment({})) == Settings()
 
@@ -210,6 +222,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("resources.limits", {"cpu": "many"}, "at '/resources/limits/cpu'"),
     ("extraLabels", {"app.kubernetes.io/name": "x"}, "at '/extraLabels/app.kubernetes.io~1name'"),
     ("extraEnv", [{"nam": "A"}], "at '/extraEnv/0'"),
+    ("extraEnv", [{"name": "A"}, {"name": "A"}], "extraEnv[1]: A is there twice"),
+    (
+        "extraEnv",
+        [{"name": "VLLM_OPERATOR_NAMESPACES"}],
+        "extraEnv[0]: the chart sets VLLM_OPERATOR_NAMESPACES: use w",
+    ),
     ("networkPolicy.apiServerPorts", [0], "at '/networkPolicy/apiServerPorts/0': minimum"),
     ("networkPolicy.metricsFrom", [{"pods": {}}], "at '/networkPolicy/metricsFrom/0'"),
     ("serviceMonitor.interval", "often", "at '/serviceMonitor/interval'"),

@@ -135,7 +135,41 @@ capabilities:
 {{- end -}}
 {{- $field := dict "fieldRef" (dict "fieldPath" "metadata.namespace") -}}
 {{- $env = append $env (dict "name" "POD_NAMESPACE" "valueFrom" $field) -}}
+{{- include "vllm-operator.checkExtraEnv" . -}}
 {{- toYaml (concat $env .Values.extraEnv) -}}
+{{- end -}}
+
+{{/* Of two variables of a name Kubernetes takes the last, and a server-side apply neither. */}}
+{{- define "vllm-operator.checkExtraEnv" -}}
+{{- $set := dict
+  "POD_NAMESPACE" "the release's namespace (-n)"
+  "VLLM_OPERATOR_ALLOWED_IMAGES" "allowedImages"
+  "VLLM_OPERATOR_CPU_ENGINE" "defaultImages.cpu.engine"
+  "VLLM_OPERATOR_CPU_IMAGE" "defaultImages.cpu.image"
+  "VLLM_OPERATOR_GAUDI_ENGINE" "defaultImages.gaudi.engine"
+  "VLLM_OPERATOR_GAUDI_G2_NODES" "gaudiNodes.g2"
+  "VLLM_OPERATOR_GAUDI_G3_NODES" "gaudiNodes.g3"
+  "VLLM_OPERATOR_GAUDI_IMAGE" "defaultImages.gaudi.image"
+  "VLLM_OPERATOR_GAUDI_NODES" "gaudiNodes.all"
+  "VLLM_OPERATOR_LEASE_NAMESPACE" "the release's namespace (-n)"
+  "VLLM_OPERATOR_MICROSERVICE_IMAGE" "image"
+  "VLLM_OPERATOR_NAMESPACES" "watchNamespaces"
+  "VLLM_OPERATOR_PLATFORM_ASSIGNS_IDS" "platformAssignsIds"
+  "VLLM_OPERATOR_READ_LOGS" "readLogs"
+  "VLLM_OPERATOR_VERIFY" "verify.enabled"
+  "VLLM_OPERATOR_VERIFY_PROXY" "verify.proxy"
+  "VLLM_OPERATOR_WORKERS" "workers"
+-}}
+{{- $seen := dict -}}
+{{- range $number, $variable := .Values.extraEnv -}}
+{{- with get $set $variable.name -}}
+{{- fail (printf "extraEnv[%d]: the chart sets %s: use %s" $number $variable.name .) -}}
+{{- end -}}
+{{- if hasKey $seen $variable.name -}}
+{{- fail (printf "extraEnv[%d]: %s is there twice" $number $variable.name) -}}
+{{- end -}}
+{{- $_ := set $seen $variable.name true -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vllm-operator.topologySpreadConstraints" -}}

@@ -218,7 +218,7 @@ class Values(Model):
     pod_annotations: Annotations = Field(default={})
     """Annotations of the operator's pods."""
     extra_env: Annotated[list[Variable], Field(max_length=64)] = Field(default=[])
-    """Further environment variables of the operator (core/v1 EnvVar)."""
+    """Further environment variables of the operator (core/v1 EnvVar): none that another value sets."""
     service_account: ServiceAccount = ServiceAccount()
     """The operator's account."""
     pod_disruption_budget: Enabled = Enabled()
