@@ -176,6 +176,20 @@ def test_the_way_to_the_proxy_is_open(proxy: str, port: int) -> None:
     assert egress({"verify.proxy": proxy}) == [{"ports": [{"port": port, "protocol": "TCP"}]}]
 
 
+def test_the_hardened_sample_lets_the_operator_in() -> None:
+    """Else Verified would end as Unreachable."""
+    sample = yaml.safe_load((REPOSITORY / "manifests" / "samples" / "hardened.yaml").read_text())
+    labels = only(render({}), "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    home = {"kubernetes.io/metadata.name": RELEASE}
+    found = [
+        peer
+        for peer in sample["spec"]["networkPolicy"]["from"]
+        if peer.get("namespaceSelector", {}).get("matchLabels") == home
+        and peer["podSelector"]["matchLabels"].items() <= labels
+    ]
+    assert len(found) == 1
+
+
 def test_the_way_to_servers_is_open_where_they_are_asked_without_a_proxy() -> None:
     (rule,) = egress({})
     labels = rule["to"][0]["podSelector"]["matchLabels"]
