@@ -11,7 +11,8 @@ import yaml
 
 from tests.harness.api import Object
 from tests.harness.binaries import REPOSITORY, find_binary
-from tests.harness.helm import CHART, Values, only, render
+from tests.harness.helm import CHART, Values, helm, only, render
+from vllm_operator.api.schema import crds
 from vllm_operator.generate.files import generated
 from vllm_operator.generate.installs import HelmError, installs
 
@@ -101,6 +102,13 @@ def test_folders_hold_nothing_else() -> None:
 @pytest.mark.parametrize("file", sorted((REPOSITORY / "crds").glob("*.yaml")), ids=lambda file: file.name)
 def test_the_charts_crds_are_the_repositorys(file: Path) -> None:
     assert (CHART / "crds" / file.name).read_text() == file.read_text()
+
+
+def test_helm_shows_the_crds_as_kubectl_takes_them() -> None:
+    """As docs/upgrade.md and the notes say for a chart of a registry."""
+    done = helm("show", "crds", str(CHART))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert by_key(list(yaml.safe_load_all(done.stdout))) == by_key(crds())
 
 
 def test_without_helm_one_is_told_how_to_get_it(tmp_path: Path) -> None:
