@@ -8,6 +8,20 @@
 {{- $name -}}
 {{- end -}}
 
+{{/*
+Two operators in one namespace would share its Lease, and one of them would never work. `helm template`, and so Argo CD,
+asks no cluster: there nothing is found.
+*/}}
+{{- define "vllm-operator.checkAlone" -}}
+{{- range (lookup "apps/v1" "Deployment" .Release.Namespace "").items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- $other := get $labels "app.kubernetes.io/instance" -}}
+{{- if and (eq (get $labels "app.kubernetes.io/part-of") "vllm-operator") (ne $other $.Release.Name) -}}
+{{- fail (printf "Namespace %s has an operator already: Deployment %s of release %s. They would share the Lease, and one of them would never work. Upgrade that release, or install this one into a namespace of its own (-n)" $.Release.Namespace .metadata.name $other) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "vllm-operator.selectorLabels" -}}
 app.kubernetes.io/name: vllm-operator
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
