@@ -1,5 +1,6 @@
 """What the chart renders: least power, in both modes, and pods that a strict cluster takes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 
 from tests.harness.api import Object
 from tests.harness.binaries import REPOSITORY
-from tests.harness.helm import RELEASE, Values, only, render
+from tests.harness.helm import RELEASE, Values, only, render, template
 from vllm_operator.rbac import edit_rules, lease_rules, policy_rules, view_rules
 
 EVERYTHING: Object = yaml.safe_load((Path(__file__).parent / "everything.yaml").read_text())
@@ -153,9 +154,88 @@ def test_no_object_looks_like_a_child_of_a_server(name: str) -> None:
         assert "app.kubernetes.io/managed-by" not in each["metadata"].get("labels", {})
 
 
+def egress(values: Values) -> list[Object]:
+    """Where the operator's pods may go, but for DNS and the API server."""
+    found = only(render({"networkPolicy.enabled": True, **values}), "NetworkPolicy")["spec"]["egress"]
+    own = [[53, 53], [443, 6443]]
+    return [rule for rule in found if [each["port"] for each in rule["ports"]] not in own]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "port"),
+    [
+        ("http://proxy:3128", 3128),
+        ("http://user:secret@proxy.example:8080/", 8080),
+        ("http://[fd00::80]:3128", 3128),
+        ("http://proxy", 80),
+        ("http://[fd00::81]/", 80),
+        ("https://proxy", 443),
+    ],
+)
+def test_the_way_to_the_proxy_is_open(proxy: str, port: int) -> None:
+    assert egress({"verify.proxy": proxy}) == [{"ports": [{"port": port, "protocol": "TCP"}]}]
+
+
+def test_the_hardened_sample_lets_the_operator_in() -> None:
+    """Else Verified would end as Unreachable."""
+    sample = yaml.safe_load((REPOSITORY / "manifests" / "samples" / "hardened.yaml").read_text())
+    labels = only(render({}), "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    home = {"kubernetes.io/metadata.name": RELEASE}
+    found = [
+        peer
+        for peer in sample["spec"]["networkPolicy"]["from"]
+        if peer.get("namespaceSelector", {}).get("matchLabels") == home
+        and peer["podSelector"]["matchLabels"].items() <= labels
+    ]
+    assert len(found) == 1
+
+
+def test_the_way_to_servers_is_open_where_they_are_asked_without_a_proxy() -> None:
+    (rule,) = egress({})
+    labels = rule["to"][0]["podSelector"]["matchLabels"]
+    assert labels["app.kubernetes.io/component"] == "server"
+    assert egress({"verify.enabled": False, "verify.proxy": "http://proxy:3128"}) == []
+
+
 def test_another_release_name_gets_names_of_its_own() -> None:
     objects = render({}, release="models")
     assert only(objects, "Deployment")["metadata"]["name"] == "models-vllm-operator"
+
+
+# What YAML may read as a boolean, a number or nothing. In place of the words after the colon.
+ODD = {"true": "myrelease", "123": "myhome", "456": "mywatched", "0x1f": "myclass", "12": "myrepository"}
+ODD |= {"1e3": "myaccount", "null": "mysecret", "on": "mylabel", "2001-01-01": "mynode"}
+
+
+def of_words(word: dict[str, str]) -> list[Object]:
+    """What the chart makes with these words wherever a user may choose one."""
+    values: Values = {
+        "watchNamespaces": [word["456"]],
+        "priorityClassName": word["0x1f"],
+        "image": {"repository": word["12"], "tag": "30"},
+        "serviceAccount.name": word["1e3"],
+        "imagePullSecrets": [{"name": word["null"]}],
+        "extraLabels": {"a": word["on"]},
+        "podAnnotations": {"a": word["null"]},
+        "nodeSelector": {"a": word["2001-01-01"]},
+        "grafanaDashboards.enabled": True,
+        **{f"{name}.enabled": True for name in ("serviceMonitor", "prometheusRule", "networkPolicy")},
+    }
+    return render(values, "--namespace", word["123"], release=word["true"])
+
+
+def test_whatever_word_somebody_chooses_is_a_text() -> None:
+    plain = json.dumps(of_words(ODD))
+    for word, stand_in in ODD.items():
+        plain = plain.replace(stand_in, word)
+    assert json.dumps(of_words({word: word for word in ODD})) == plain
+
+
+@pytest.mark.parametrize("release", ["1", "1e3", "my.release"])
+def test_a_release_whose_name_makes_no_service_is_refused(release: str) -> None:
+    done = template({}, release=release)
+    assert done.returncode != 0
+    assert f'The release\'s name "{release}" would make a Service "{release}-vllm-operator"' in done.stderr
 
 
 def test_a_spread_of_ones_own_is_taken_as_it_is() -> None:

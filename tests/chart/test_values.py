@@ -39,6 +39,10 @@ def at(values: Json, path: str) -> Any:
     return values
 
 
+# A tag is refused beside the digest.
+OTHERS = {path: at(EVERYTHING, path) for path in LEAVES} | {"image.tag": "v9"}
+
+
 @pytest.mark.parametrize("values", [[], ["--values", str(Path(__file__).parent / "everything.yaml")]])
 def test_lint(values: list[str]) -> None:
     done = helm("lint", "--strict", str(CHART), "--kube-version", KUBERNETES, *values)
@@ -55,7 +59,7 @@ def test_every_value_is_documented_with_its_default() -> None:
 
 
 def test_everything_holds_another_value_for_each() -> None:
-    assert [path for path in LEAVES if at(EVERYTHING, path) == at(DEFAULTS, path)] == []
+    assert [path for path in LEAVES if OTHERS[path] == at(DEFAULTS, path)] == []
 
 
 def schemas(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
@@ -83,8 +87,8 @@ def test_the_schema_is_closed_and_bounded() -> None:
 
 # What the rest of the chart needs of a value that is tried alone.
 NEEDED: dict[str, Json] = {
-    "image.tag": {},
     "serviceAccount.annotations": {"serviceAccount.create": True},
+    "allowedImages": {"defaultImages": EVERYTHING["defaultImages"]},
     "defaultImages.cpu.image": {"defaultImages.cpu.engine": "vllm 0.32"},
     "defaultImages.gaudi.image": {"defaultImages.gaudi.engine": "vllm-gaudi 0.26"},
     **{
@@ -112,12 +116,24 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_value_changes_what_is_rendered(path: str, chart: Path) -> None:
     needed = NEEDED.get(path, {})
     without = render(needed if path not in needed else {}, chart=chart)
-    assert render({**needed, path: at(EVERYTHING, path)}, chart=chart) != without
+    assert render({**needed, path: OTHERS[path]}, chart=chart) != without
 
 
 def environment(values: Values) -> dict[str, str]:
     container = only(render(values), "Deployment")["spec"]["template"]["spec"]["containers"][0]
     return {each["name"]: each["value"] for each in container["env"] if "value" in each}
+
+
+def test_what_the_chart_sets_is_no_extra_variable() -> None:
+    """All that Settings.read knows and the chart sets, by the value that is to be used instead."""
+    container = only(render(EVERYTHING), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    extra = {each["name"] for each in EVERYTHING["extraEnv"]}
+    names = {each["name"] for each in container["env"]} - extra
+    assert len(names) > 10
+    for name in (*names, "VLLM_OPERATOR_LEASE_NAMESPACE"):
+        done = template({"extraEnv": [{"name": "A", "value": "1"}, {"name": name, "value": "1"}]})
+        assert done.returncode != 0, name
+        assert f"extraEnv[1]: the chart sets {name}: use " in done.stderr
 
 
 def test_by_default_the_settings_are_those_of_the_operator() -> None:
@@ -164,7 +180,7 @@ def test_the_default_images_are_named_in_the_comments() -> None:
     [
         ({}, "ghcr.io/vllm-operator/vllm-operator:0.1.0"),
         ({"image.repository": "r:5000/o", "image.tag": "v1"}, "r:5000/o:v1"),
-        ({"image.tag": "v1", "image.digest": f"sha256:{'a' * 64}"}, f"@sha256:{'a' * 64}"),
+        ({"image.digest": f"sha256:{'a' * 64}"}, f"vllm-operator@sha256:{'a' * 64}"),
     ],
 )
 def test_the_image(values: Values, image: str) -> None:
@@ -172,6 +188,14 @@ def test_the_image(values: Values, image: str) -> None:
     pods = [only(objects, "Deployment")["spec"]["template"]["spec"], only(objects, "Pod")["spec"]]
     for pod in pods:
         assert pod["containers"][0]["image"].endswith(image)
+
+
+def test_a_tag_that_a_digest_would_hide_is_refused() -> None:
+    """Such as that of an upgrade that keeps the values of before."""
+    done = template({"image.digest": f"sha256:{'a' * 64}", "image.tag": "0.2.0"})
+    assert done.returncode != 0
+    assert "image.tag and image.digest: give one of them" in done.stderr
+    assert "to go over to tag 0.2.0, set image.digest to '' too (--set image.digest=)" in done.stderr
 
 
 REFUSED: list[tuple[str, Any, str]] = [
@@ -198,6 +222,12 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("resources.limits", {"cpu": "many"}, "at '/resources/limits/cpu'"),
     ("extraLabels", {"app.kubernetes.io/name": "x"}, "at '/extraLabels/app.kubernetes.io~1name'"),
     ("extraEnv", [{"nam": "A"}], "at '/extraEnv/0'"),
+    ("extraEnv", [{"name": "A"}, {"name": "A"}], "extraEnv[1]: A is there twice"),
+    (
+        "extraEnv",
+        [{"name": "VLLM_OPERATOR_NAMESPACES"}],
+        "extraEnv[0]: the chart sets VLLM_OPERATOR_NAMESPACES: use w",
+    ),
     ("networkPolicy.apiServerPorts", [0], "at '/networkPolicy/apiServerPorts/0': minimum"),
     ("networkPolicy.metricsFrom", [{"pods": {}}], "at '/networkPolicy/metricsFrom/0'"),
     ("serviceMonitor.interval", "often", "at '/serviceMonitor/interval'"),

@@ -231,6 +231,19 @@ def test_the_namespaced_overlay_installs_the_operator(plane: ControlPlane) -> No
     charts.kubectl(plane, "delete", *words, "--wait=true")
 
 
+def test_a_second_release_in_the_namespace_is_refused(plane: ControlPlane, home: str) -> None:
+    """They would share the Lease."""
+    charts.install(plane, {"replicas": 0})
+    words = ("--skip-crds", "--set=aggregateRoles=false,watchNamespaces={default}")
+    done = charts.attempt(plane, "install", "second", str(CHART), *words)
+    assert done.returncode != 0
+    assert (
+        f"Namespace {RELEASE} has an operator already: Deployment {RELEASE} of release {RELEASE}"
+        in done.stderr
+    )
+    charts.run(plane, "upgrade", RELEASE, str(CHART), "--set=replicas=0", "--set=workers=8")
+
+
 def test_bad_values_are_refused_and_only_crds_are_made(plane: ControlPlane, home: str) -> None:
     done = charts.attempt(plane, "install", RELEASE, str(CHART), "--set=replicas=many")
     assert done.returncode != 0

@@ -25,7 +25,8 @@ DRAIN_SECONDS = 120
 """How long running answers may go on after SIGTERM (its LLM_MICROSERVICE_GRACE_SECONDS)."""
 PRE_STOP_SECONDS = 5
 CLOSE_SECONDS = 10
-RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}}
+RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "768Mi"}}
+"""Half of the limit holds a thousand streams and all bodies that it buffers; the rest is for hostile ones."""
 
 
 def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:

@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import yaml
@@ -10,6 +11,7 @@ import yaml
 from vllm_operator import __version__, rbac
 from vllm_operator.api.meta import Model
 from vllm_operator.api.schema import crds, structural
+from vllm_operator.config import DEFAULT_IMAGES
 from vllm_operator.generate import HEADER, dump
 from vllm_operator.generate.values import Values
 
@@ -43,6 +45,7 @@ def chart() -> dict[str, str]:
     schema = values_schema()
     files = {
         "Chart.yaml": HEADER + dump([_card()]),
+        "files/images.yaml": HEADER + dump([{name: asdict(image) for name, image in DEFAULT_IMAGES.items()}]),
         "files/rules.yaml": HEADER + dump([_rules()]),
         "values.yaml": f"{HEADER}# The same as a table: README.md.\n" + "\n".join(_values(Values())) + "\n",
         "values.schema.json": json.dumps(schema, indent=2) + "\n",
@@ -126,7 +129,7 @@ def _values(model: Model, indent: str = "") -> Iterator[str]:
 
 def _is_group(value: Any) -> bool:
     """Whether values stand below a value: Kubernetes' own types are values as a whole."""
-    return isinstance(value, Model) and type(value).__module__ == Values.__module__
+    return isinstance(value, Model) and type(value).__module__.startswith(__package__)
 
 
 def _text(description: str | None) -> str:

@@ -1,6 +1,6 @@
 """The chart's values, as models: values.yaml, values.schema.json and the README's table come from them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,8 @@ from vllm_operator.api.embedded import Embedded
 from vllm_operator.api.meta import Model, list_set
 from vllm_operator.api.parts import DNS_LABEL, DNS_NAME, ResourceQuantities, Variable
 from vllm_operator.api.pod import RESERVED_LABELS, Annotations, Labels, Spreads
-from vllm_operator.config import DEFAULT_IMAGES, REPOSITORY, Settings
+from vllm_operator.config import Settings
+from vllm_operator.generate.value_images import AllowedImages, DefaultImages, Image, PullSecret
 
 OWN_LABELS = ("app.kubernetes.io/part-of", "app.kubernetes.io/version")
 """Labels of the chart that others may set on pods of theirs."""
@@ -17,72 +18,11 @@ _SETTINGS = Settings()
 
 Namespace = Annotated[str, Field(max_length=63, pattern=f"^{DNS_LABEL}$")]
 OptionalName = Annotated[str, Field(max_length=253, pattern=f"^({DNS_NAME})?$")]
-OptionalImage = Annotated[str, Field(max_length=512, pattern=r"^([a-zA-Z0-9][-._:/@a-zA-Z0-9]*)?$")]
 Duration = Annotated[str, Field(max_length=16, pattern=r"^([0-9]+(ms|s|m|h))+$")]
 ExtraLabels = Annotated[
     Labels, Field(json_schema_extra={"properties": dict.fromkeys((*RESERVED_LABELS, *OWN_LABELS), False)})
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Image(Model):
-    """The operator's image."""
-
-    repository: Annotated[
-        str, Field(max_length=255, pattern=r"^[a-zA-Z0-9][-.a-zA-Z0-9]*(:[0-9]+)?(/[-._a-z0-9]+)*$")
-    ] = REPOSITORY
-    """Repository of the operator's image. Images are not published yet: build the Dockerfile, push what it
-    makes, and name it here."""
-    tag: Annotated[str, Field(pattern=r"^([a-zA-Z0-9_][-._a-zA-Z0-9]{0,127})?$")] = ""
-    """Tag of the image. Empty: the chart's appVersion."""
-    digest: Annotated[str, Field(pattern=r"^(sha256:[a-f0-9]{64})?$")] = ""
-    """Digest of the image, such as `sha256:...`. It wins over the tag."""
-    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
-    """When a node pulls the image."""
-
-
-class PullSecret(Model):
-    """Names a Secret."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{DNS_NAME}$")]
-    """Name of the Secret, in the release's namespace."""
-
-
-def _default(device: str) -> Any:
-    known = DEFAULT_IMAGES[device]
-    return (
-        Field(
-            description=f"Image of servers that name none. A fixed tag or a digest. Empty: `{known.image}`."
-        ),
-        Field(
-            description="Family and version of the engine in that image. Required with an image; "
-            f"empty: `{known.engine}`.",
-            pattern=rf"^({known.engine.split()[0]} [0-9]+\.[0-9]+(\.[0-9]+)?)?$",
-        ),
-    )
-
-
-class CpuImage(Model):
-    """Default image of servers on CPUs."""
-
-    image: Annotated[OptionalImage, _default("cpu")[0]] = ""
-    engine: Annotated[str, _default("cpu")[1]] = ""
-
-
-class GaudiImage(Model):
-    """Default image of servers on Gaudi."""
-
-    image: Annotated[OptionalImage, _default("gaudi")[0]] = ""
-    engine: Annotated[str, _default("gaudi")[1]] = ""
-
-
-class DefaultImages(Model):
-    """Images of servers that name none."""
-
-    cpu: CpuImage = CpuImage()
-    """Of servers on CPUs."""
-    gaudi: GaudiImage = GaudiImage()
-    """Of servers on Gaudi."""
 
 
 class GaudiNodes(Model):
@@ -165,8 +105,8 @@ class NetworkPolicy(Model):
     """Who may reach the operator, and whom it may reach."""
 
     enabled: bool = False
-    """Make a NetworkPolicy for the operator's pods: in, metrics for `metricsFrom`; out, DNS and the API
-    server."""
+    """Make a NetworkPolicy for the operator's pods: in, metrics for `metricsFrom`; out, DNS, the API server,
+    and servers that are verified, or the port of `verify.proxy`."""
     metrics_from: Annotated[list[Peer], Field(max_length=32)] = Field(default=[])
     """Peers that may ask for metrics (networking/v1 NetworkPolicyPeer), such as Prometheus. The kubelet's
     probes are always let through by the network itself."""
@@ -233,11 +173,7 @@ class Values(Model):
     ClusterRole. Empty: all namespaces, with a ClusterRole."""
     default_images: DefaultImages = DefaultImages()
     """Images of servers that name none."""
-    allowed_images: Annotated[
-        list[Annotated[str, Field(max_length=512, pattern=r"^[a-zA-Z0-9][-._:/@a-zA-Z0-9]*$")]],
-        Field(max_length=64),
-        *list_set(),
-    ] = Field(default=[])
+    allowed_images: Annotated[list[AllowedImages], Field(max_length=64), *list_set()] = Field(default=[])
     """Registries, with or without the beginning of a path, that images may be of, such as
     `registry.example.com/models/`. The default images must be among them. Empty: all."""
     platform_assigns_ids: bool = False
@@ -282,7 +218,7 @@ class Values(Model):
     pod_annotations: Annotations = Field(default={})
     """Annotations of the operator's pods."""
     extra_env: Annotated[list[Variable], Field(max_length=64)] = Field(default=[])
-    """Further environment variables of the operator (core/v1 EnvVar)."""
+    """Further environment variables of the operator (core/v1 EnvVar): none that another value sets."""
     service_account: ServiceAccount = ServiceAccount()
     """The operator's account."""
     pod_disruption_budget: Enabled = Enabled()
