@@ -8,7 +8,11 @@ from tests.cases.table import REMOVED
 from vllm_operator.config import OWN_IMAGE
 
 CONTAINER = "llm.pod.containers.0"
-NONE = {"llm": GONE, "llm-service": GONE, "llm-budget": GONE}
+NONE = {
+    **{"llm": GONE, "llm-service": GONE, "llm-budget": GONE, "llm-policy": GONE},
+    # The peer that lets it in, after the two that are given.
+    "policy.spec.ingress.0.from.2": GONE,
+}
 
 
 def microservice() -> Iterator[Row]:

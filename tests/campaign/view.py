@@ -24,6 +24,7 @@ CHILDREN = {
     "llm": ("Deployment", f"{NAME}-llm"),
     "llm-service": ("Service", f"{NAME}-llm"),
     "llm-budget": ("PodDisruptionBudget", f"{NAME}-llm"),
+    "llm-policy": ("NetworkPolicy", f"{NAME}-llm"),
     "policy": ("NetworkPolicy", NAME),
     "prefetchPolicy": ("NetworkPolicy", f"{NAME}-prefetch"),
 }

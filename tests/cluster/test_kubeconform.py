@@ -14,7 +14,7 @@ from vllm_operator.api.meta import API_VERSION
 
 EVERYTHING = REPOSITORY / "tests" / "chart" / "everything.yaml"
 # Kinds of the Prometheus Operator, which this API server does not know.
-FOREIGN = "ServiceMonitor,PrometheusRule"
+FOREIGN = "PodMonitor,PrometheusRule,ServiceMonitor"
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +51,10 @@ def test_the_chart(location: str, values: Values, words: list[str]) -> None:
 
 @pytest.mark.parametrize("part", ["manifests/install.yaml", "manifests/samples", "tests/golden"])
 def test_files(location: str, part: str) -> None:
-    done = kubeconform(location, "-ignore-filename-pattern", "CR.yaml", str(REPOSITORY / part))
+    words = ("-skip", FOREIGN, "-ignore-filename-pattern", "CR.yaml")
+    done = kubeconform(location, *words, str(REPOSITORY / part))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Invalid: 0, Errors: 0, Skipped: 0" in done.stdout
+    assert "Invalid: 0, Errors: 0" in done.stdout
     assert "Valid: 0" not in done.stdout
 
 

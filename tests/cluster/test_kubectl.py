@@ -71,8 +71,9 @@ def test_an_apply_leaves_no_difference(
 
 def test_get_shows_what_matters(cluster: Cluster, namespace: str, serving: None) -> None:
     header, row = kubectl(cluster, namespace, "get", "vllm", "-o", "wide").splitlines()
-    *columns, warmup, done, of = header.split()
-    assert [warmup, done, of] == ["WARM-UP", "DONE", "OF"], "empty where nothing starts"
+    *columns, microservice, warmup, done, of = header.split()
+    empty = [microservice, warmup, done, of]
+    assert empty == ["MICROSERVICE", "WARM-UP", "DONE", "OF"], "empty where there is none, and nothing starts"
     shown = dict(zip(columns, row.split(), strict=True))
     assert shown.pop("AGE")
     assert shown == {
