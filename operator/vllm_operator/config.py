@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from vllm_operator import __version__
 from vllm_operator.desired import images
@@ -139,6 +140,10 @@ def _proxy(environment: Mapping[str, str], name: str) -> str | None:
     text = environment.get(name, "")
     if text and not re.fullmatch(r"https?://[^/?#\s]+/?", text):
         raise InvalidSettingError(f"{name}: {text!r} is not the address of a proxy such as http://proxy:3128")
+    try:
+        _ = urlsplit(text).port
+    except ValueError as error:
+        raise InvalidSettingError(f"{name}: {text!r}: {error}") from error
     return text or None
 
 

@@ -174,10 +174,30 @@ def said(seen: Observed) -> tuple[str, str, str]:
     ],
 )
 def test_what_is_said_of_it(facts: dict[str, Any], status: str, reason: str, words: str) -> None:
-    seen = observed(server(with_one()), deployment(name="chat-llm", **facts))
+    aimed = desired(observed(server(with_one())), of()).target.microservice
+    seen = observed(server(with_one()), deployment(name="chat-llm", record=aimed, **facts))
     found = said(seen)
     assert found[:2] == (status, reason)
     assert words in found[2]
+
+
+def test_it_is_ready_once_the_template_asked_for_is_rolled_out() -> None:
+    """Old pods answer on while a quota, or a bad image, keeps the new ones from coming."""
+    seen = observed(server(with_one()), deployment(name="chat-llm", record="another"))
+    assert said(seen)[:2] == ("False", "RollingOut")
+    refused = observed(server(with_one()), deployment(name="chat-llm", record="another", failure="quota"))
+    assert said(refused)[:2] == ("False", "ChildRejected")
+
+
+def test_the_account_stays_while_pods_of_it_may_need_it() -> None:
+    own = with_one(serviceAccountName="own")
+    there = [child("ServiceAccount", "chat-vllm"), deployment()]
+    target = desired(observed(server(own), *there), of()).target
+    rolled = [there[0], deployment(record=target.record)]
+    seen = observed(server(own), *rolled)
+    assert names(superfluous(seen, set(), target)) == set()
+    without = observed(server({"serviceAccountName": "own"}), *rolled)
+    assert names(superfluous(without, set(), target)) == {"chat-vllm"}
 
 
 def test_it_decides_nothing_of_the_server() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import random
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -345,4 +346,18 @@ async def test_when_it_is_switched_off_nobody_is_asked(server: Answering) -> Non
     assert asking.look(KEY, question(server)) is None
     await asyncio.sleep(0.1)
     assert server.asked == []
+    await asking.close()
+
+
+async def test_after_a_start_what_is_known_is_not_asked_at_once(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", lambda least, most: most if most > 1000 else 1.0)
+    asking = Prober(Woken())
+    asking.look(KEY, question(server), known=True)
+    await asyncio.sleep(0.1)
+    assert server.asked == []
+    # Another revision is.
+    asking.look(KEY, question(server, record="r2"), known=True)
+    await asked_times(server, 2)
     await asking.close()

@@ -287,6 +287,8 @@ class Target:
     """The prefetch, where the server needs one."""
     quantizing: Quantizing | None = None
     """How it stands with FP8, where it is asked for."""
+    microservice: str = ""
+    """Digest of the microservice's inputs; empty where there is to be none."""
 
     @property
     def job(self) -> str | None:

@@ -109,8 +109,8 @@ class VLLMServerSpec(PodFields):
     paused: bool = False
     """Change nothing in the cluster but this resource's status."""
     verify: bool = True
-    """Ask the server through its Service for its models and one token when a revision serves, and every ten
-    minutes; the answer is the condition `Verified`, and decides nothing else."""
+    """Ask the server through its Service for its models and one token when a revision serves, and every half
+    hour; the answer is the condition `Verified`, and decides nothing else."""
     resources: Resources = Resources()
     """Compute resources of the vLLM container."""
     topology_spread_constraints: Spreads | None = None

@@ -13,7 +13,7 @@ from vllm_operator.controller.store import Key
 if TYPE_CHECKING:
     from vllm_operator.controller.probe import Client
 
-ROUND_SECONDS = 600.0
+ROUND_SECONDS = 1800.0
 """Seconds from one time that a server is asked to the next."""
 ATTEMPTS = 3
 """Failures in a row before one is told: a Service learns of its pods later than the API server."""
@@ -47,16 +47,20 @@ class Prober:
         self._asked: dict[Key, _Asked] = {}
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    def look(self, key: Key, question: Question | None) -> Answer | None:
-        """What came of a question, if anything has yet; from now on it is asked again and again."""
+    def look(self, key: Key, question: Question | None, *, known: bool = False) -> Answer | None:
+        """What came of a question, if anything has yet; from now on it is asked again and again.
+
+        With `known` the status holds an answer: after a start not all are asked at once.
+        """
         asked = self._asked.get(key)
         if question is None or not self._enabled:
             self.forget(key)
             return None
         if asked is None or asked.question != question:
+            later = random.uniform(0, ROUND_SECONDS) if asked is None and known else 0.0  # noqa: S311 - no secret
             self.forget(key)
             asked = self._asked[key] = _Asked(question)
-            asked.task = asyncio.create_task(self._go_on(key, asked))
+            asked.task = asyncio.create_task(self._go_on(key, asked, later))
         return asked.answer
 
     def forget(self, key: Key) -> None:
@@ -74,7 +78,8 @@ class Prober:
         if self._client is not None:
             await self._client.aclose()
 
-    async def _go_on(self, key: Key, asked: _Asked) -> None:
+    async def _go_on(self, key: Key, asked: _Asked, later: float) -> None:
+        await asyncio.sleep(later)
         # Not before it is of use: httpx takes two megabytes, and nobody may be asked.
         from vllm_operator.controller import probe  # noqa: PLC0415
 

@@ -142,7 +142,9 @@ class Reconciler:
         done, progress_again = await self._progress.look(key, view.starting())
         seen = replace(seen, events=said, progress=done)
         if isinstance(seen, Observed):
-            seen = replace(seen, answer=self._prober.look(key, question(view)))
+            entry = self._store.entry(key)
+            known = entry is not None and "Verified" in entry.transitions
+            seen = replace(seen, answer=self._prober.look(key, question(view), known=known))
         return seen, _soonest(events_again, progress_again)
 
     async def _observe(self, key: Key, entry: Entry) -> Everything | None:

@@ -27,6 +27,11 @@ from vllm_operator.desired.manifests import Desired
 from vllm_operator.desired.metadata import metadata
 from vllm_operator.desired.render import render
 
+_MADE_ANEW = (
+    "An image cannot change: delete this FP8Quantization, and make it with one of those, or without "
+    "spec.image and spec.engine to take the default image"
+)
+
 
 def aim(
     observed: ObservedQuantization, defaults: Defaults, staged: Staged | None = None
@@ -40,7 +45,7 @@ def aim(
     claims.check(observed.claim, "spec.cache.claimName")
     image = _image(observed, defaults)
     if not any(record.image == image.image for record in observed.records):
-        images.check(image.image, defaults, pinned=quantization.spec.image is None)
+        images.check(image.image, defaults, remedy=_MADE_ANEW)
     family, version = image.engine.split()
     profile.find(family, version, "gaudi")
     staged = _staged(observed, image) or staged

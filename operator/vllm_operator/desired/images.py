@@ -55,16 +55,19 @@ def is_allowed(image: str, prefixes: tuple[str, ...]) -> bool:
     return not prefixes or any(f"{found}/".startswith(f"{allowed}/") for allowed in prefixes if found)
 
 
-def check(image: str, defaults: Defaults, *, pinned: bool = False, field: str = "spec.image") -> None:
+def check(
+    image: str, defaults: Defaults, *, pinned: bool = False, field: str = "spec.image", remedy: str = ""
+) -> None:
     """Raise StalledError(ImageNotAllowed) for an image that the operator's admin does not allow.
 
-    `pinned` images are defaults as they were once: those of today are allowed.
+    `pinned` images are defaults as they were once: those of today are allowed. `remedy` is for resources of
+    which neither can change.
     """
     if is_allowed(image, defaults.allowed_images):
         return
     allowed = ", ".join(defaults.allowed_images)
     with_it = " and spec.engine" if field == "spec.image" else ""
-    remedy = (
+    remedy = remedy or (
         f"Change spec.rollout.refresh to take the default image of today, or name another in {field}"
         if pinned
         else f"Name another, or remove {field}{with_it} to take the default image"

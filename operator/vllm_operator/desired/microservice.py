@@ -47,7 +47,8 @@ def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:
     meta = metadata(server, name, component=names.MICROSERVICE)
     policy = network.of_microservice(server, meta)
     service = render("service", metadata=meta, type="ClusterIP", selector=selector, port=spec.port)
-    budget = [render("poddisruptionbudget", metadata=meta, selector=selector)] if spec.replicas > 1 else []
+    several = _pods_wanted(observed) > 1
+    budget = [render("poddisruptionbudget", metadata=meta, selector=selector)] if several else []
     deployment = render(
         "deployment",
         metadata=meta,
@@ -59,6 +60,13 @@ def manifests(observed: Observed, defaults: Defaults) -> list[Manifest]:
     )
     deployment["spec"]["template"] = template
     return [*made, *policy, service, *budget, deployment]
+
+
+def aim(observed: Observed, defaults: Defaults) -> str:
+    """Digest of the inputs of the template that is aimed at; empty where there is to be no microservice."""
+    if not observed.server.spec.microservice.enabled:
+        return ""
+    return _digest(_inputs(observed, defaults))
 
 
 def is_stale(observed: Observed, defaults: Defaults) -> bool:
@@ -83,7 +91,7 @@ def superfluous(observed: Observed) -> list[Child]:
     kinds = {
         "Deployment": spec.microservice.enabled,
         "Service": spec.microservice.enabled,
-        "PodDisruptionBudget": spec.microservice.enabled and spec.microservice.replicas > 1,
+        "PodDisruptionBudget": spec.microservice.enabled and _pods_wanted(observed) > 1,
         "NetworkPolicy": spec.microservice.enabled and spec.network_policy is not None,
     }
     name = names.microservice(observed.server.name)
@@ -104,7 +112,13 @@ def _old(observed: Observed) -> list[Child]:
 def basis(observed: Observed) -> Hashable:
     """All that `manifests` looks at beside the spec."""
     found = tuple((record.name, record.uid) for record in observed.microservice_records)
-    return found, _replicas(observed)
+    return found, _replicas(observed), _pods_wanted(observed)
+
+
+def _pods_wanted(observed: Observed) -> int:
+    """How many pods there are to be, whoever says so."""
+    deployment, replicas = observed.microservice, _replicas(observed)
+    return deployment.wanted_replicas if replicas is None and deployment is not None else replicas or 0
 
 
 def _replicas(observed: Observed) -> int | None:

@@ -46,7 +46,8 @@ def desired(observed: Observed, defaults: Defaults, cached: Cached | None = None
     """
     wanted = _of_server(observed, defaults, cached)
     stale = wanted.target.refresh_available or microservice.is_stale(observed, defaults)
-    target = replace(wanted.target, refresh_available=stale)
+    aimed = microservice.aim(observed, defaults)
+    target = replace(wanted.target, refresh_available=stale, microservice=aimed)
     try:
         beside = microservice.manifests(observed, defaults)
     except StalledError as error:
@@ -139,7 +140,9 @@ def superfluous(observed: Observed, wanted: Collection[Ref], target: Target) -> 
     deployment = observed.deployment
     # Until a revision is rolled out, pods of the one before may need what only that one wants.
     if deployment is not None and deployment.rolled_out(target.record) and not held:
-        old += [child for ref, child in children if ref[0] in OPTIONAL_KINDS and ref not in wanted]
+        # The microservice's pods have the server's account too, and a rollout of their own.
+        kinds = OPTIONAL_KINDS - ({"ServiceAccount"} if observed.server.spec.microservice.enabled else set())
+        old += [child for ref, child in children if ref[0] in kinds and ref not in wanted]
     old += microservice.superfluous(observed)
     if target.prefetch is not None and prefetch.useless(observed, target.prefetch):
         old.append(observed.children["Job", target.prefetch.job])

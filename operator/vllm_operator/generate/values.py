@@ -43,7 +43,7 @@ class Verify(Model):
 
     enabled: bool = _SETTINGS.verify
     """Ask servers through their Services for their models and one token, once a revision serves and every
-    ten minutes: condition `Verified`."""
+    half hour: condition `Verified`."""
     proxy: Annotated[str, Field(max_length=512, pattern=r"^(https?://[^/?#\s]+/?)?$")] = ""
     """HTTP proxy through which they are asked, such as `http://proxy:3128`. Empty: none."""
 

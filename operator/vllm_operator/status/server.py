@@ -150,7 +150,7 @@ def judge(
         "ModelCached": prefetch.cached(view, verdict),
         "Quantized": fp8.quantized(view),
         "Available": availability(observed, serving),
-        **_accessories(observed, serving),
+        **_accessories(observed, serving, target.microservice),
         "Verified": verified.judge(view, observed.answer, previous.get("Verified")),
     }
     status = _status(observed, verdict, facts, previous, now)
@@ -165,11 +165,11 @@ def judge(
     return status.model_copy(update=more)
 
 
-def _accessories(observed: Observed, readiness: Verdict) -> dict[str, Verdict | None]:
+def _accessories(observed: Observed, readiness: Verdict, record: str = "") -> dict[str, Verdict | None]:
     return {
         "Autoscaled": accessories.autoscaled(observed, readiness),
         "Monitored": accessories.monitored(observed),
-        "MicroserviceReady": microservice.judge(observed),
+        "MicroserviceReady": microservice.judge(observed, record),
     }
 
 
