@@ -78,7 +78,7 @@ class Reconciler:
             self._children.forget(key)
             self._progress.forget(key)
             self._prober.forget(key)
-            await self._monitors.note(key, wanted=False)
+            self._monitors.note(key, wanted=False)
             return None
         now = datetime.now(UTC)
         try:
@@ -153,8 +153,7 @@ class Reconciler:
         observed = self._ties.observe(key)
         if isinstance(observed, Observed):
             wanted = observed.server.spec.monitoring.pod_monitor is not None
-            await self._monitors.note(key, wanted=wanted)
-            observed = self._ties.observe(key)
+            self._monitors.note(key, wanted=wanted)
         if observed is None or observed.resource.spec.cache.claim_name is None:
             return observed
         name = names.claim(observed.resource)
