@@ -162,9 +162,8 @@ def test_a_blocked_server_keeps_what_is_said_of_the_rest(
         },
     }
     api.create(stranger)
-    grown = {"size": "60Gi"}
-    spec = {"monitoring": ASKED, "autoscaling": {"maxReplicas": 2}, "cache": grown}
-    support.put(api, support.server(namespace, **spec))
+    scaled, grown = {"maxReplicas": 2}, {"size": "60Gi"}
+    support.put(api, support.server(namespace, monitoring=ASKED, autoscaling=scaled, cache=grown))
     support.wait_stalled(api, namespace, "chat", "ChildRejected", words="PersistentVolumeClaim")
     support.wait_condition(api, namespace, "chat", "NotOwned", "False", kind="Autoscaled")
     wait_monitored(api, namespace, "PodMonitorNotInstalled", "False")
