@@ -6,6 +6,7 @@ from tests.cluster import support
 from tests.harness.api import Api, condition
 from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess
+from vllm_operator.controller.outcome import STALLED_RECHECK_SECONDS
 
 OLD, NEW = "registry.example/operator:v1", "registry.example/operator:v2"
 ENABLED = {"enabled": True, "image": OLD}
@@ -118,4 +119,6 @@ def test_a_strangers_deployment_of_its_name_holds_up_nothing_but_it(
         "labels": labels
     }
     api.delete("Deployment", namespace, "chat-llm")
+    # No watch tells of a stranger: it is looked for every minute.
+    api.wait_object("Deployment", namespace, "chat-llm", timeout=2 * STALLED_RECHECK_SECONDS)
     wait_ready(api, namespace)

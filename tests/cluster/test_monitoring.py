@@ -131,6 +131,44 @@ def test_what_was_left_while_no_operator_ran_is_mended(
     assert asked(audit, operator, mark) == []
 
 
+def test_one_that_went_unseen_is_made_anew_by_the_next_edit(
+    api: Api, namespace: str, known: None, operator: OperatorProcess
+) -> None:
+    support.put(api, support.server(namespace, replicas=2, monitoring=ASKED))
+    support.wait_serving(api, namespace)
+    wait_monitored(api, namespace, "Monitored", "True")
+    api.delete("PodMonitor", namespace, "chat")
+    api.wait_gone("PodMonitor", namespace, "chat")
+    support.put(api, support.server(namespace, monitoring={"podMonitor": {"interval": "1m"}}))
+    support.wait_serving(api, namespace)
+    api.wait_object("PodMonitor", namespace, "chat")
+    api.wait_gone("PodDisruptionBudget", namespace, "chat")
+    wait_monitored(api, namespace, "Monitored", "True")
+
+
+def test_a_blocked_server_keeps_what_is_said_of_the_rest(
+    api: Api, namespace: str, unknown: None, operator: OperatorProcess
+) -> None:
+    support.put(api, support.server(namespace, monitoring=ASKED))
+    support.wait_serving(api, namespace)
+    wait_monitored(api, namespace, "PodMonitorNotInstalled", "False")
+    stranger = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "chat", "namespace": namespace},
+        "spec": {
+            "maxReplicas": 2,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"},
+        },
+    }
+    api.create(stranger)
+    scaled, grown = {"maxReplicas": 2}, {"size": "60Gi"}
+    support.put(api, support.server(namespace, monitoring=ASKED, autoscaling=scaled, cache=grown))
+    support.wait_stalled(api, namespace, "chat", "ChildRejected", words="PersistentVolumeClaim")
+    support.wait_condition(api, namespace, "chat", "NotOwned", "False", kind="Autoscaled")
+    wait_monitored(api, namespace, "PodMonitorNotInstalled", "False")
+
+
 def test_a_stranger_of_that_name_is_left_alone(
     api: Api, namespace: str, known: None, operator: OperatorProcess
 ) -> None:

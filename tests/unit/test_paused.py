@@ -20,9 +20,10 @@ from tests.unit.things import (
 from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason, StalledError
 from vllm_operator.api.seen import Child
-from vllm_operator.controller.children import Children, Wanted
+from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.store import Key, Store
+from vllm_operator.controller.wanted import Wanted
 from vllm_operator.desired import names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.desired.server import desired
@@ -135,19 +136,20 @@ async def test_labels_of_an_older_operator_are_nothing_that_waits() -> None:
 )
 async def test_what_waits_is_named(spec: dict[str, Any], gone: str, waits: str) -> None:
     found = [child for child in live(observed(server())) if child.kind != gone]
-    with pytest.raises(StalledError) as told:
-        await children().make(KEY, observed(server(PAUSED | spec), *found))
-    assert told.value.reason == Reason.PAUSED
-    assert told.value.message == f"spec.paused is true. To make or change: {waits}. Resume: {RESUME}"
+    told = await children().make(KEY, observed(server(PAUSED | spec), *found))
+    assert isinstance(told.blocked, StalledError)
+    assert told.blocked.reason == Reason.PAUSED
+    assert told.blocked.message == f"spec.paused is true. To make or change: {waits}. Resume: {RESUME}"
 
 
 async def test_a_new_revision_waits_with_its_record() -> None:
     found = live(observed(server()))
     seed = server(PAUSED | {"engineArgs": {"seed": 1}})
     digest_ = desired(observed(seed, *found), DEFAULT).target.record
-    with pytest.raises(StalledError, match=f"ControllerRevision chat-{digest_}, Deployment chat") as told:
-        await children().make(KEY, observed(seed, *found))
-    assert told.value.reason == Reason.PAUSED
+    told = await children().make(KEY, observed(seed, *found))
+    assert isinstance(told.blocked, StalledError)
+    assert told.blocked.reason == Reason.PAUSED
+    assert f"ControllerRevision chat-{digest_}, Deployment chat" in told.blocked.message
 
 
 async def test_a_child_that_drifts_after_the_pause_began_waits_too() -> None:
@@ -155,9 +157,30 @@ async def test_a_child_that_drifts_after_the_pause_began_waits_too() -> None:
     found = live(observed(server()))
     maker = children()
     paused = server(PAUSED)
-    await maker.make(KEY, observed(paused, *found))
-    with pytest.raises(StalledError, match="Service chat"):
-        await maker.make(KEY, observed(paused, *(child for child in found if child.kind != "Service")))
+    assert (await maker.make(KEY, observed(paused, *found))).blocked is None
+    told = await maker.make(KEY, observed(paused, *(child for child in found if child.kind != "Service")))
+    assert "Service chat" in str(told.blocked)
+
+
+BESIDE = {
+    "autoscaling": {"maxReplicas": 2},
+    "monitoring": {"podMonitor": {}},
+    "microservice": {"enabled": True},
+}
+
+
+async def test_what_no_pod_depends_on_waits_by_itself() -> None:
+    found = live(observed(server()))
+    told = await children().make(KEY, observed(server(PAUSED | BESIDE), *found))
+    assert told.blocked is None
+    assert {part: each.reason for part, each in told.refused.items()} == dict.fromkeys(
+        ("HorizontalPodAutoscaler", "PodMonitor", names.MICROSERVICE), Reason.PAUSED
+    )
+    words = f"spec.paused is true. To make or change: PodMonitor chat. Resume: {RESUME}"
+    assert told.refused["PodMonitor"].message == words
+    made = live(observed(server(BESIDE | {"microservice": {"enabled": False}})))
+    told = await children().make(KEY, observed(server(PAUSED | BESIDE), *made))
+    assert set(told.refused) == {names.MICROSERVICE}
 
 
 async def test_nothing_is_pruned() -> None:

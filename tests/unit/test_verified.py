@@ -9,8 +9,8 @@ from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.seen import Answer
 from vllm_operator.api.status import Condition
-from vllm_operator.status.conditions import Transition
-from vllm_operator.status.server import judge
+from vllm_operator.status.conditions import Transition, Verdict
+from vllm_operator.status.server import judge, judge_blocked
 from vllm_operator.status.verified import question
 from vllm_operator.status.view import View
 
@@ -102,3 +102,25 @@ def test_what_was_said_of_another_port_is_not_kept() -> None:
     assert "Verified" not in judged(serving(), said)
     found = judged(replace(serving(), answer=Answer(Reason.ANSWERS, f"{URL}/v1 lists org/model")), said)
     assert found["Verified"].message.startswith(URL)
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts", "kept"),
+    [
+        ({}, {}, True),
+        ({"verify": False}, {}, False),
+        ({"service": {"port": 80}}, {}, False),
+        ({}, {"ready_replicas": 0}, False),
+    ],
+)
+def test_what_was_said_stays_while_children_cannot_be_made(
+    spec: dict[str, object], facts: dict[str, object], kept: bool
+) -> None:
+    previous = {"Verified": Transition("True", "Answers", "2026-01-01T00:00:00Z", LISTS)}
+    stalled = Verdict(False, Reason.CHILD_REJECTED, "a quota", stalled=True)
+    status = judge_blocked(serving(spec, **facts), stalled, previous=previous, now=NOW)
+    found = [each for each in status.conditions or () if each.type == "Verified"]
+    assert bool(found) is kept
+    for each in found:
+        assert (each.status, each.reason, each.message) == ("True", "Answers", LISTS)
+        assert each.last_transition_time == "2026-01-01T00:00:00Z"

@@ -1,12 +1,14 @@
 """PodMonitors, of which a cluster may not even know the kind.
 
 kopf never looks again for a kind that it did not find at its start, and does not get over the loss of one. So
-these are not watched, but listed: once at the start, and after that only while a server asks for one. The
+these are not watched, but listed: once at the start, and after that only while a server asks for one. No
+server waits for that: one that finds out first makes its PodMonitor, or is told that there is no kind. The
 list also tells whether there is such a kind, by a 404 that a missing object cannot cause, and takes no right
 that the PodMonitors themselves do not take.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import sys
@@ -17,7 +19,7 @@ from vllm_operator.api.reasons import Reason
 from vllm_operator.api.seen import Refusal
 from vllm_operator.controller import handlers
 from vllm_operator.controller.cluster import Cluster
-from vllm_operator.controller.outcome import PASSING, ApiError
+from vllm_operator.controller.outcome import NO_POD_MONITOR, PASSING, ApiError
 from vllm_operator.controller.store import Key
 from vllm_operator.controller.workqueue import Priority
 
@@ -37,74 +39,81 @@ class Monitors:
         self._feed = feed
         self._namespaces = namespaces or (None,)
         self._users: set[Key] = set()
-        self._looking = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._known = False
+        """Every namespace has been listed at least once."""
+        self._trusted = False
+        """Nothing speaks against what was found last."""
         self._looked_at = float("-inf")
 
-    async def note(self, key: Key, *, wanted: bool) -> None:
-        """Note whether a server asks for one; for one that does, the store then says what there is.
-
-        Raises ApiError, OSError or TimeoutError.
-        """
+    def note(self, key: Key, *, wanted: bool) -> None:
+        """Note whether a server asks for one. Nobody waits for the list, which may hang or fail."""
         if not wanted:
             self._users.discard(key)
-            return
-        self._users.add(key)
-        await self._look_if_due()
+        elif key not in self._users:
+            self._users.add(key)
+            self._woken.set()
 
     def doubt(self) -> None:
-        """Have the next who asks for one look, and not trust what was found last."""
-        self._looked_at = float("-inf")
+        """Look before long, and do not trust what was found last: there was no such kind."""
+        self._trusted = False
+        self._woken.set()
 
     async def watch(self) -> None:
         """Look for what has changed, for ever."""
         await self._feed.listed.wait()
         while True:
+            self._woken.clear()
             # The first time also for what an edit has made superfluous while no operator ran.
-            if self._users or self._looked_at == float("-inf"):
-                try:
-                    await self._look_if_due()
-                except PASSING as error:
-                    log.warning("cannot list PodMonitors: %s", error or type(error).__name__)
-            await asyncio.sleep(MISSING_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+            if self._users or not self._known:
+                await self.look()
+            await self._rest(MISSING_SECONDS * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
 
-    async def _look_if_due(self) -> None:
-        async with self._looking:
-            patience = MISSING_SECONDS / 2 if self._feed.store.unmonitored else ROUND_SECONDS
-            if time.monotonic() - self._looked_at >= patience:
-                await self._look()
-                self._looked_at = time.monotonic()
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), seconds)
 
-    async def _look(self) -> None:
-        store, queue = self._feed.store, self._feed.queue
-        before, concerned = dict(store.unmonitored), set()
+    async def look(self) -> None:
+        """List them, if it is time to. What cannot be listed stays as it was found last."""
+        trusted = self._trusted and not self._feed.store.unmonitored
+        if time.monotonic() - self._looked_at < (ROUND_SECONDS if trusted else MISSING_SECONDS / 2):
+            return
+        self._trusted = True
+        failed = False
         for namespace in self._namespaces:
             try:
-                found, version = await self._cluster.objects(POD_MONITOR, namespace, handlers.SELECTOR)
-                store.unmonitored.pop(namespace, None)
-            except ApiError as error:
-                if error.status not in (403, 404):
-                    raise
-                store.unmonitored[namespace] = _refusal(error)
-                found, version = [], sys.maxsize
-            concerned |= {store.see(POD_MONITOR, body) for body in found}
-            uids = {body["metadata"]["uid"] for body in found}
-            concerned |= set(store.sweep(POD_MONITOR, namespace, uids, version))
-        if store.unmonitored != before:
-            log.info("PodMonitors: %s", [*store.unmonitored.values()] or "the kind is there")
-            concerned |= self._users
+                await self._list(namespace)
+            except PASSING as error:
+                failed = True
+                log.warning("cannot list PodMonitors: %s", error or type(error).__name__)
+        self._known = self._known or not failed
+        self._trusted = self._trusted and not failed
+        self._looked_at = time.monotonic()
+
+    async def _list(self, namespace: str | None) -> None:
+        store, refusal = self._feed.store, None
+        try:
+            found, version = await self._cluster.objects(POD_MONITOR, namespace, handlers.SELECTOR)
+        except ApiError as error:
+            if error.status not in (403, 404):
+                raise
+            refusal, found, version = _refusal(error), [], sys.maxsize
+        concerned = {store.see(POD_MONITOR, body) for body in found}
+        uids = {body["metadata"]["uid"] for body in found}
+        concerned |= set(store.sweep(POD_MONITOR, namespace, uids, version))
+        if refusal != store.unmonitored.pop(namespace, None):
+            log.info("PodMonitors: %s", refusal or "the kind is there")
+            concerned |= {user for user in self._users if namespace in (None, user.namespace)}
+        if refusal is not None:
+            store.unmonitored[namespace] = refusal
         for key in concerned:
             if key is not None:
-                queue.add(key, Priority.RESYNC)
+                self._feed.queue.add(key, Priority.RESYNC)
 
 
 def _refusal(error: ApiError) -> Refusal:
     if error.status == 404:
-        return Refusal(
-            Reason.POD_MONITOR_NOT_INSTALLED,
-            "The cluster knows no PodMonitor (monitoring.coreos.com/v1): install the Prometheus Operator and "
-            "its CRDs, or take spec.monitoring.podMonitor out. It is looked for every minute: "
-            "`kubectl get crd podmonitors.monitoring.coreos.com`",
-        )
+        return NO_POD_MONITOR
     return Refusal(
         Reason.CHILD_REJECTED,
         f"The operator may not list PodMonitors: {error.message}. Give its role the rules of "

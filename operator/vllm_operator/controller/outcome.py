@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 from vllm_operator.api.meta import InvalidObjectError
 from vllm_operator.api.reasons import Reason, StalledError
+from vllm_operator.api.seen import Refusal
 from vllm_operator.status.conditions import Verdict
 
 # What we cannot watch (an object that is not ours, a quota) may still mend itself.
@@ -82,6 +83,14 @@ def refusal(child: str, error: ApiError) -> str:
         f"{child} was refused by the API server: {words}. Mend what it names, or change the spec; it is "
         "tried again every minute"
     )
+
+
+NO_POD_MONITOR = Refusal(
+    Reason.POD_MONITOR_NOT_INSTALLED,
+    "The cluster knows no PodMonitor (monitoring.coreos.com/v1): install the Prometheus Operator and "
+    "its CRDs, or take spec.monitoring.podMonitor out. It is looked for every minute: "
+    "`kubectl get crd podmonitors.monitoring.coreos.com`",
+)
 
 
 def verdict(error: StalledError | WaitingError) -> Verdict:

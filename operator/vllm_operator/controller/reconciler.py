@@ -1,15 +1,16 @@
 """Reconciles one resource: a function of what is, never of what changed."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from vllm_operator.api.meta import API_VERSION, InvalidObjectError
 from vllm_operator.api.observed import POD_MONITOR, Observed
 from vllm_operator.api.quantized import ObservedQuantization, QuantizationTarget, Result
-from vllm_operator.api.reasons import ORDINARY, StalledError
-from vllm_operator.api.seen import ClaimFacts
+from vllm_operator.api.reasons import ORDINARY, Reason, StalledError
+from vllm_operator.api.seen import ClaimFacts, Refusal
 from vllm_operator.api.status import Condition, FP8QuantizationStatus, VLLMServerStatus
 from vllm_operator.controller import events, facts, outcome
 from vllm_operator.controller.children import Children
@@ -21,6 +22,7 @@ from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.store import Entry, Key, Store
 from vllm_operator.controller.ties import Everything, Ties
+from vllm_operator.controller.wanted import Wanted
 from vllm_operator.desired import calibration, names
 from vllm_operator.desired.canonical import digest
 from vllm_operator.status.conditions import changes
@@ -78,12 +80,13 @@ class Reconciler:
             self._children.forget(key)
             self._progress.forget(key)
             self._prober.forget(key)
-            await self._monitors.note(key, wanted=False)
+            self._monitors.note(key, wanted=False)
             return None
         now = datetime.now(UTC)
         try:
             observed = await self._observe(key, entry)
         except InvalidObjectError as error:
+            self._prober.forget(key)
             verdict = outcome.verdict(outcome.invalid(error))
             status = KINDS[key.kind].judge_invalid(
                 entry.generation, verdict, previous=entry.transitions, now=_text(now)
@@ -97,17 +100,46 @@ class Reconciler:
         return again if entry.generation == observed.resource.generation else 0.0
 
     async def _reconcile(self, key: Key, entry: Entry, observed: Everything, now: datetime) -> float | None:
-        kind = KINDS[key.kind]
         try:
             wanted = await self._children.make(key, observed)
         except (StalledError, WaitingError) as error:
-            seen = self._ties.observe(key)
-            if seen is None or not _same(seen, observed):
-                return None
-            verdict = outcome.verdict(error)
-            blocked = kind.judge_blocked(seen, verdict, previous=entry.transitions, now=_text(now))
-            await self._write(key, entry, blocked)
-            return outcome.recheck_seconds(error)
+            return await self._block(key, entry, observed, error, now)
+        told = wanted.refused.get(POD_MONITOR)
+        if told is not None and told.reason is Reason.POD_MONITOR_NOT_INSTALLED:
+            self._monitors.doubt()
+        if wanted.blocked is not None:
+            again = await self._block(key, entry, observed, wanted.blocked, now, refused=wanted.refused)
+        else:
+            again = await self._judge(key, entry, observed, wanted, now)
+        return _soonest(again, wanted.again)
+
+    async def _block(
+        self,
+        key: Key,
+        entry: Entry,
+        observed: Everything,
+        error: StalledError | WaitingError,
+        now: datetime,
+        *,
+        refused: Mapping[str, Refusal] = MappingProxyType({}),
+    ) -> float | None:
+        """Say why children could not be made, and of each part that no pod depends on, how it is."""
+        self._prober.forget(key)
+        seen = self._ties.observe(key)
+        if seen is None or not _same(seen, observed):
+            return None
+        seen = replace(seen, refused={**seen.refused, **refused})
+        status = KINDS[key.kind].judge_blocked(
+            seen, outcome.verdict(error), previous=entry.transitions, now=_text(now)
+        )
+        await self._write(key, entry, status)
+        return outcome.recheck_seconds(error)
+
+    async def _judge(
+        self, key: Key, entry: Entry, observed: Everything, wanted: Wanted, now: datetime
+    ) -> float | None:
+        """Take away what nobody needs any more, now that the children are made, and say how they are."""
+        kind = KINDS[key.kind]
         if isinstance(observed, ObservedQuantization) and isinstance(wanted.target, QuantizationTarget):
             result = calibration.new_result(observed, wanted.target)
             if result is not None:
@@ -116,8 +148,6 @@ class Reconciler:
         # An edit that came meanwhile is not yet made: what the children are like says nothing of it.
         if seen is None or not _same(seen, observed):
             return None
-        if POD_MONITOR in wanted.refused:
-            self._monitors.doubt()
         await self._children.prune(key, seen, wanted, _text(now))
         deployment = seen.deployment if isinstance(seen, Observed) else None
         since = self._children.seconds_since_deployed(key)
@@ -131,8 +161,7 @@ class Reconciler:
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.
         waits = isinstance(seen, Observed) and seen.freed and any(pod.unschedulable for pod in seen.pods)
         settles = max(0.1, self._store.settles(key)) if waits else None
-        refused = outcome.STALLED_RECHECK_SECONDS if wanted.refused else None
-        return _soonest(again, settles, refused, _seconds_until(kind.due(view), now))
+        return _soonest(again, settles, _seconds_until(kind.due(view), now))
 
     async def _ask(
         self, key: Key, seen: Everything, view: View, now: datetime
@@ -155,7 +184,7 @@ class Reconciler:
         observed = self._ties.observe(key)
         if isinstance(observed, Observed):
             wanted = observed.server.spec.monitoring.pod_monitor is not None
-            await self._monitors.note(key, wanted=wanted)
+            self._monitors.note(key, wanted=wanted)
             observed = self._ties.observe(key)
         if observed is None or observed.resource.spec.cache.claim_name is None:
             return observed

@@ -182,7 +182,11 @@ def judge_blocked(
     observed: Observed, verdict: Verdict, *, previous: Mapping[str, Transition], now: str
 ) -> VLLMServerStatus:
     """The status of a server whose children could not all be made, for the reason in the verdict."""
-    facts = {"Available": availability(observed, verdict), **_accessories(observed, verdict)}
+    facts = {
+        "Available": availability(observed, verdict),
+        **_accessories(observed, verdict),
+        "Verified": verified.kept(observed, previous.get("Verified")),
+    }
     return _status(observed, verdict, facts, previous, now)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from vllm_operator.api.observed import Observed
 from vllm_operator.api.reasons import Reason
 from vllm_operator.api.seen import Answer, Question
 from vllm_operator.desired import names
@@ -29,6 +30,14 @@ def question(view: View) -> Question | None:
     return Question(names.url(view.server), name, view.target.record)
 
 
+def kept(observed: Observed, previous: Transition | None) -> Verdict | None:
+    """What an earlier answer has said, while children cannot be made and nobody is asked anew."""
+    deployment = observed.deployment
+    if not observed.server.spec.verify or deployment is None or not deployment.ready_replicas:
+        return None
+    return _told(names.url(observed.server), previous)
+
+
 def judge(view: View, answer: Answer | None, previous: Transition | None) -> Verdict | None:
     """What the last answer says, or what an earlier one has said; None before there is one.
 
@@ -38,14 +47,20 @@ def judge(view: View, answer: Answer | None, previous: Transition | None) -> Ver
     asked = question(view)
     if asked is None:
         return None
-    # What was said of another address is not said of this one.
-    told = previous if previous is not None and f"{asked.url}/" in previous.message else None
-    said = next((reason for reason in STATUS if told and told.reason == reason), None)
-    if told is not None and said is not None and (answer is None or answer.reason is said):
-        return Verdict(STATUS[said], said, told.message)
+    told = _told(asked.url, previous)
+    if told is not None and (answer is None or answer.reason is told.reason):
+        return told
     if answer is None:
         return None
     return Verdict(STATUS[answer.reason], answer.reason, f"{answer.detail}{_remedy(view, answer.reason)}")
+
+
+def _told(url: str, previous: Transition | None) -> Verdict | None:
+    # What was said of another address is not said of this one.
+    if previous is None or f"{url}/" not in previous.message:
+        return None
+    said = next((reason for reason in STATUS if previous.reason == reason), None)
+    return Verdict(STATUS[said], said, previous.message) if said is not None else None
 
 
 def _remedy(view: View, reason: Reason) -> str:
