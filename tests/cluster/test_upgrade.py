@@ -209,7 +209,7 @@ def _upgrade_the_chart(plane: ControlPlane, audit: Audit, older: OperatorProcess
     wait_ready(plane.api, SERVERS)
     support.wait_at_rest(audit, older, WHERE)
     mark, before = audit.mark(), pods(plane.api)
-    charts.kubectl(plane, *documented("upgrade.md", "kubectl apply"))
+    charts.kubectl(plane, *documented("upgrade.md", "-f charts/vllm-operator/crds/"))
     charts.run(plane, *documented("upgrade.md", "helm upgrade"), *as_words(NEWER))
     rolled_out(plane)
     (container,) = charts.deployment(plane)["spec"]["template"]["spec"]["containers"]

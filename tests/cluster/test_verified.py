@@ -43,6 +43,7 @@ def test_an_answer_is_told_once_and_a_restart_writes_nothing(
     url = f"http://chat.{namespace}.svc:8008"
     assert message.startswith(f"{url}/v1 lists {MODEL}")
     assert [path for _, path, _ in answering.asked] == [f"{url}/v1/models", f"{url}/v1/completions"]
+    support.wait_at_rest(audit, operator, namespace)
     mark = audit.mark()
     operator.restart()
     support.wait_reconciles(api, operator, 1)

@@ -145,6 +145,8 @@ class Operator:
             # What is deleted meanwhile never comes: so it is listed again after a while.
             for _ in range(int(RETRY_SECONDS / POLL_SECONDS)):
                 if expected <= self.feed.seen:
+                    # Or each server that asks for a PodMonitor would try to make it first.
+                    await self.monitors.look()
                     self.feed.listed.set()
                     self.feed.seen.clear()
                     return
