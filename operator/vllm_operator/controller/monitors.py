@@ -117,6 +117,6 @@ def _refusal(error: ApiError) -> Refusal:
     return Refusal(
         Reason.CHILD_REJECTED,
         f"The operator may not list PodMonitors: {error.message}. Give its role the rules of "
-        "manifests/overlays/cluster-wide/rbac.yaml, or take spec.monitoring.podMonitor out. It is tried again "
-        "every minute",
+        "manifests/overlays/cluster-wide/rbac.yaml, or take spec.monitoring.podMonitor out. It is tried "
+        "again every minute",
     )
