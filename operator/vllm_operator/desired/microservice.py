@@ -4,8 +4,6 @@ Its pod template is in a record of its own, as the server's is: a new operator, 
 rolls none of its pods before `spec.rollout.refresh` changes.
 """
 
-import hashlib
-import json
 from collections.abc import Hashable
 from typing import Any
 
@@ -66,13 +64,14 @@ def aim(observed: Observed, defaults: Defaults) -> str:
     """Digest of the inputs of the template that is aimed at; empty where there is to be no microservice."""
     if not observed.server.spec.microservice.enabled:
         return ""
-    return _digest(_inputs(observed, defaults))
+    return records.digest_of(_inputs(observed, defaults))
 
 
 def is_stale(observed: Observed, defaults: Defaults) -> bool:
     """Whether the present operator would make another template, or take another default image."""
-    server, recorded = observed.server, _recorded(observed, defaults)
-    if recorded is None or not server.spec.microservice.enabled:
+    server = observed.server
+    recorded = _recorded(observed, defaults) if server.spec.microservice.enabled else None
+    if recorded is None:
         return False
     if recorded.default_image and recorded.default_image != defaults.microservice_image:
         return True
@@ -153,18 +152,16 @@ def _pinned(observed: Observed) -> str | None:
     return next((record.default_image for record in found if record.default_image), None)
 
 
-def _digest(inputs: dict[str, Any]) -> str:
-    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
-
-
 def _recorded(observed: Observed, defaults: Defaults) -> MicroserviceRecord | None:
-    name = names.microservice_record(observed.server, _digest(_inputs(observed, defaults)))
+    name = names.microservice_record(observed.server, records.digest_of(_inputs(observed, defaults)))
     return next((record for record in observed.microservice_records if record.name == name), None)
 
 
 def _record(observed: Observed, inputs: dict[str, Any], template: Manifest, defaults: Defaults) -> Manifest:
-    found, name = observed.microservice_records, names.microservice_record(observed.server, _digest(inputs))
+    found, name = (
+        observed.microservice_records,
+        names.microservice_record(observed.server, records.digest_of(inputs)),
+    )
     manifest = render(
         "controllerrevision",
         metadata=metadata(observed.server, name, component=names.MICROSERVICE),
@@ -187,7 +184,7 @@ def _template(server: VLLMServer, inputs: dict[str, Any], defaults: Defaults) ->
         "app.kubernetes.io/name": "llm-microservice",
         "app.kubernetes.io/instance": server.name,
         **names.microservice_selector(server.name),
-        names.RECORD: _digest(inputs),
+        names.RECORD: records.digest_of(inputs),
     }
     return render(
         "microservice",

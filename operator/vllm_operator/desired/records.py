@@ -108,9 +108,13 @@ def inputs(
     if quantization is not None:
         parts = dict(zip(ARTIFACTS, quantization.artifacts, strict=True))
         values["quantization"] = {"name": quantization.name, **parts}
+    return Inputs(values, digest_of(values), image, pinned, cached, quantization)
+
+
+def digest_of(values: dict[str, Any]) -> str:
+    """Digest of the inputs of a template, by which its record is named."""
     text = json.dumps(values, sort_keys=True, ensure_ascii=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-    return Inputs(values, digest, image, pinned, cached, quantization)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def _dump(spec: Model, *, cached: bool) -> dict[str, Any]:
