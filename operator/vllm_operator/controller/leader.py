@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from vllm_operator.api.seen import Manifest, Ref
-from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.outcome import PASSING, ApiError
 from vllm_operator.desired import names
 
 LEASE_SECONDS = 15
@@ -33,7 +33,6 @@ REQUEST_SECONDS = 4.0
 LEASE: Ref = ("Lease", names.FIELD_MANAGER)
 
 _NEVER = float("-inf")
-_PASSING = (ApiError, OSError, TimeoutError)
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ class Elector:
             try:
                 if await self._attempt():
                     break
-            except _PASSING as error:
+            except PASSING as error:
                 self.following = False
                 log.warning("cannot follow the Lease %s: %s", self, error or type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
@@ -113,7 +112,7 @@ class Elector:
             try:
                 async with asyncio.timeout(min(REQUEST_SECONDS, self._until - start)):
                     self._see(await self._renew())
-            except _PASSING as error:
+            except PASSING as error:
                 log.warning("cannot renew the Lease %s: %s", self, error or type(error).__name__)
                 pause = RETRY_SECONDS
             else:
@@ -134,7 +133,7 @@ class Elector:
                     # One second, as client-go: zero is not valid.
                     await self._door.put(self._manifest("", 1))
                     log.info("gave back the Lease %s", self)
-        except _PASSING as error:
+        except PASSING as error:
             log.warning("cannot give back the Lease %s: %s", self, error or type(error).__name__)
 
     def __str__(self) -> str:

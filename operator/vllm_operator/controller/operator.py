@@ -17,7 +17,7 @@ from vllm_operator.controller.health import Health
 from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.monitors import Monitors
-from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.outcome import PASSING, ApiError
 from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
@@ -139,7 +139,7 @@ class Operator:
         while not self.feed.listed.is_set():
             try:
                 expected = await self._uids()
-            except (ApiError, OSError, TimeoutError) as error:
+            except PASSING as error:
                 log.warning("cannot list: %s", error or type(error).__name__)
                 expected = {"unknown"}
             # What is deleted meanwhile never comes: so it is listed again after a while.
@@ -217,7 +217,7 @@ async def _served(cluster: Cluster, stopping: asyncio.Event) -> bool:
             if await cluster.served():
                 return True
             log.warning("the CRDs are not installed: kubectl apply --server-side -f crds/")
-        except (ApiError, OSError, TimeoutError) as error:
+        except PASSING as error:
             log.warning("the API server does not answer: %s", error or type(error).__name__)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stopping.wait(), RETRY_SECONDS)
@@ -227,7 +227,7 @@ async def _served(cluster: Cluster, stopping: asyncio.Event) -> bool:
 def _failed(queue: WorkQueue[Key], key: Key, error: Exception) -> None:
     least = error.retry_after if isinstance(error, ApiError) else 0.0
     delay = queue.retry(key, least)
-    passing = isinstance(error, ApiError | TimeoutError | OSError)
+    passing = isinstance(error, PASSING)
     log.warning(
         *("%s/%s: %s; again in %.1f s", key.namespace, key.name, error or type(error).__name__, delay),
         exc_info=None if passing else error,

@@ -6,7 +6,7 @@ import random
 
 from vllm_operator.controller import handlers
 from vllm_operator.controller.cluster import Cluster
-from vllm_operator.controller.outcome import ApiError
+from vllm_operator.controller.outcome import PASSING
 from vllm_operator.controller.workqueue import Priority
 
 ROUND_SECONDS = 600.0
@@ -24,7 +24,7 @@ async def sweep(cluster: Cluster, feed: handlers.Feed, namespaces: tuple[str, ..
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - no secret
             try:
                 await sweep_kind(cluster, feed, namespaces, kind)
-            except (ApiError, OSError, TimeoutError) as error:
+            except PASSING as error:
                 log.warning("cannot list %s: %s", kind, error or type(error).__name__)
 
 
