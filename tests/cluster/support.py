@@ -1,7 +1,7 @@
 """VLLMServers for the cluster tests, and what may be asked about them."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import httpx
@@ -174,9 +174,16 @@ def wait_reconciles(api: Api, operator: OperatorProcess, more: int, since: int =
 
 
 def wait_at_rest(
-    audit: Audit, operator: OperatorProcess, namespace: str | None, still: float = 2.0, timeout: float = 120.0
+    audit: Audit,
+    operator: OperatorProcess,
+    namespace: str | Collection[str],
+    still: float = 2.0,
+    timeout: float = 120.0,
 ) -> None:
-    """Wait until the operator has written nothing in a namespace (None: in any) for `still` seconds."""
+    """Wait until the operator has written nothing in a namespace, or in several, for `still` seconds.
+
+    Never in all of them: those of earlier tests may still be in deletion.
+    """
     deadline = time.monotonic() + timeout
     while True:
         mark = audit.mark()

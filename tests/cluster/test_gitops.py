@@ -150,13 +150,14 @@ def test_no_sample_differs_from_git_whatever_the_operator_does(
     for git in samples.values():
         git.wait_ready()
     assert all_differences() == []
-    support.wait_at_rest(audit, shared, None)
+    support.wait_at_rest(audit, shared, samples)
+    assert {each.namespace for each in audit.writes(shared.user, samples)} == set(samples)
     before = {place: versions(everything(api, place)) for place in samples}
     mark = audit.mark()
     for git in samples.values():
         git.sync()
-    support.wait_at_rest(audit, shared, None)
-    assert support.written(audit, shared, mark) == []
+    support.wait_at_rest(audit, shared, samples)
+    assert support.shown(audit.writes(shared.user, samples, since=mark, leases=True)) == []
     assert all_differences() == []
     assert {place: versions(everything(api, place)) for place in samples} == before
     children = [

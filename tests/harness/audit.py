@@ -65,24 +65,29 @@ class Audit:
     def requests(
         self,
         user: str | None = None,
-        namespace: str | None = None,
+        namespace: str | Collection[str] | None = None,
         verbs: Collection[str] | None = None,
         since: int = 0,
         leases: bool = True,
     ) -> list[Request]:
         """Return all finished requests that fit, refused ones too, in the order of their end."""
         self._catch_up()
+        places = [namespace] if isinstance(namespace, str) else namespace
         return [
             each
             for each in self._requests[since:]
             if (user is None or each.user == user)
-            and (namespace is None or each.namespace == namespace)
+            and (places is None or each.namespace in places)
             and (verbs is None or each.verb in verbs)
             and (leases or each.resource != "leases")
         ]
 
     def writes(
-        self, user: str | None = None, namespace: str | None = None, since: int = 0, leases: bool = False
+        self,
+        user: str | None = None,
+        namespace: str | Collection[str] | None = None,
+        since: int = 0,
+        leases: bool = False,
     ) -> list[Request]:
         """Return the writing requests that fit, refused ones too; Leases only when asked for."""
         return self.requests(user, namespace, WRITES, since, leases)
