@@ -1,5 +1,6 @@
 """What the API server refuses, of the operator and of the ReplicaSet controller, is told in its own words."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,23 +8,30 @@ import pytest
 from tests.cluster import support
 from tests.cluster.kubectl import follow
 from tests.harness.api import Api, ApiError, Object
+from tests.harness.audit import Audit
+from tests.harness.kinds import KINDS
 from tests.harness.operator import Cluster, OperatorProcess
 
 CLOSED = "closed on Sundays"
 
 
+Closed = Callable[..., Callable[[], None]]
+
+
 @pytest.fixture
-def closed(api: Api, namespace: str) -> Iterator[Callable[[Object], Callable[[], None]]]:
-    """Deny objects like the given one in the test's namespace; what is returned admits them again."""
+def closed(api: Api, namespace: str) -> Iterator[Closed]:
+    """Deny objects like the given one, or its deletion; what is returned admits them again."""
     kinds = ("ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy")
 
     def remove() -> None:
         for kind in kinds:
             api.delete(kind, None, namespace, missing_ok=True)
 
-    def close(example: Object) -> Callable[[], None]:
-        resource = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"]}
-        rules = [resource | {"resources": [f"{example['kind'].lower()}s"]}]
+    def close(example: Object, *, deletion: bool = False) -> Callable[[], None]:
+        group, _, version = example["apiVersion"].rpartition("/")
+        resource = {"apiGroups": [group], "apiVersions": [version]}
+        operations = ["DELETE"] if deletion else ["CREATE", "UPDATE"]
+        rules = [resource | {"operations": operations, "resources": [f"{example['kind'].lower()}s"]}]
         where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
         common = {"apiVersion": "admissionregistration.k8s.io/v1", "metadata": {"name": namespace}}
         validations = [{"expression": "false", "message": CLOSED}]
@@ -31,11 +39,13 @@ def closed(api: Api, namespace: str) -> Iterator[Callable[[Object], Callable[[],
         binding = {"policyName": namespace, "validationActions": ["Deny"], "matchResources": where}
         api.create(common | {"kind": kinds[1], "spec": policy})
         api.create(common | {"kind": kinds[0], "spec": binding})
-        api.wait_for(lambda: _is_denied(api, example), message="the policy is in force")
+        api.wait_for(lambda: _is_denied(api, example, deletion), message="the policy is in force")
 
         def reopen() -> None:
             remove()
-            api.wait_for(lambda: not _is_denied(api, example), message="the policy is no longer in force")
+            api.wait_for(
+                lambda: not _is_denied(api, example, deletion), message="the policy is no longer in force"
+            )
 
         return reopen
 
@@ -43,9 +53,14 @@ def closed(api: Api, namespace: str) -> Iterator[Callable[[Object], Callable[[],
     remove()
 
 
-def _is_denied(api: Api, example: Object) -> bool:
+def _is_denied(api: Api, example: Object, deletion: bool) -> bool:
+    metadata = example["metadata"]
+    path = KINDS[example["kind"]].path(metadata["namespace"], metadata["name"])
     try:
-        api.create(example, dry_run=True)
+        if deletion:
+            api.request("DELETE", path, {"dryRun": ["All"]})
+        else:
+            api.create(example, dry_run=True)
     except ApiError as error:
         return CLOSED in error.message
     return False
@@ -61,7 +76,7 @@ def object_(namespace: str, kind: str, **spec: object) -> Object:
 
 
 def test_a_child_that_a_policy_denies(
-    api: Api, namespace: str, shared: OperatorProcess, closed: Callable[[Object], Callable[[], None]]
+    api: Api, namespace: str, shared: OperatorProcess, closed: Closed
 ) -> None:
     reopen = closed(object_(namespace, "Service", ports=[{"port": 80}]))
     support.put(api, support.server(namespace))
@@ -74,13 +89,41 @@ def test_a_child_that_a_policy_denies(
     support.wait_serving(api, namespace)
 
 
+def test_a_server_that_goes_last_of_its_namespace_is_told_nothing_of_it(
+    api: Api, namespace: str, shared: OperatorProcess, audit: Audit, closed: Closed
+) -> None:
+    """In a namespace in deletion nothing can be made, which is nobody's to mend."""
+    server = support.server(namespace)
+    support.put(api, server)
+    support.wait_serving(api, namespace)
+    support.wait_at_rest(audit, shared, namespace)
+    reopen = closed(server, deletion=True)
+    mark = audit.mark()
+    api.delete("Namespace", None, namespace)
+
+    def refused() -> Counter[str]:
+        writes = audit.writes(shared.user, namespace, since=mark)
+        return Counter(each.uri for each in writes if each.code == 403 and each.resource == "services")
+
+    try:
+        api.wait_for(
+            lambda: max(refused().values(), default=0) >= 2,
+            message="a Service could not be made again, twice",
+        )
+        found = support.child(api, namespace, "VLLMServer", "chat")
+        assert "deletionTimestamp" not in found["metadata"]
+        assert "ChildRejected" not in str(found["status"])
+    finally:
+        reopen()
+
+
 def test_pods_that_a_policy_denies(
     *,
     cluster: Cluster,
     api: Api,
     namespace: str,
     shared: OperatorProcess,
-    closed: Callable[[Object], Callable[[], None]],
+    closed: Closed,
 ) -> None:
     context = {
         "allowPrivilegeEscalation": False,

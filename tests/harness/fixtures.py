@@ -61,7 +61,7 @@ def namespace(cluster: ControlPlane | ForeignCluster) -> Iterator[str]:
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
     )
     yield name
-    cluster.api.delete("Namespace", None, name)
+    cluster.api.delete("Namespace", None, name, missing_ok=True)
 
 
 @pytest.fixture

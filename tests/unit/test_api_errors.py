@@ -21,14 +21,15 @@ def test_fields_are_those_that_are_wrong_and_never_words_of_a_message() -> None:
     spoken = ApiError.read(422, refusal(**{"spec.template": 'Invalid value: "metadata.uid": no'}), "")
     assert "metadata.uid" in spoken.message
     assert spoken.fields == {"spec.template"}
-    assert ApiError.read(422, refusal(**{"metadata.uid": "field is immutable"}), "").fields == {
-        "metadata.uid"
-    }
+    changed = ApiError.read(422, refusal(**{"metadata.uid": "field is immutable"}), "")
+    assert changed.fields == {"metadata.uid"}
+    assert changed.causes == {"FieldValueInvalid"}
 
 
 def test_answers_of_others_are_errors_too() -> None:
     for body in (b"bad gateway \xff", b"[]", b"null", b"{}", b'{"message": "no", "details": null}'):
         error = ApiError.read(502, body, "soon")
-        assert (error.status, error.fields, error.retry_after) == (502, frozenset(), 0.0)
+        assert (error.status, error.fields, error.causes) == (502, frozenset(), frozenset())
+        assert error.retry_after == 0.0
         assert error.message
     assert ApiError.read(429, b"", "7").retry_after == 7.0

@@ -30,3 +30,10 @@ def test_an_object_that_does_not_fit_the_schema_is_rejected_though_it_is_told_as
 )
 def test_other_answers_are_told_apart_by_their_code(status: int, is_rejection: bool) -> None:
     assert (rejected("Service a", ApiError(status, "etcdserver: leader changed")) is not None) is is_rejection
+
+
+def test_what_a_namespace_in_deletion_refuses_is_nobodys_to_mend() -> None:
+    """By its cause: the same words may stand in a policy's message."""
+    words = "unable to create new content in namespace a because it is being terminated"
+    assert rejected("Service a", ApiError(403, words, causes=["NamespaceTerminating"])) is None
+    assert rejected("Service a", ApiError(403, words)) is not None

@@ -20,18 +20,24 @@ class ApiError(Exception):
     """The API server refused a request.
 
     `status` is the HTTP status code, `retry_after` the seconds that it asked us to wait, `fields` the
-    paths of what it found wrong. A message also holds values, which are anybody's words: nothing may be
-    decided by what occurs in it.
+    paths of what it found wrong, and `causes` its words for what is wrong with them. A message also holds
+    values, which are anybody's words: nothing may be decided by what occurs in it.
     """
 
     def __init__(
-        self, status: int, message: str, retry_after: float = 0.0, fields: Collection[str] = ()
+        self,
+        status: int,
+        message: str,
+        retry_after: float = 0.0,
+        fields: Collection[str] = (),
+        causes: Collection[str] = (),
     ) -> None:
         super().__init__(f"{status}: {message}")
         self.status = status
         self.message = message
         self.retry_after = retry_after
         self.fields = frozenset(fields)
+        self.causes = frozenset(causes)
 
     @classmethod
     def read(cls, status: int, body: bytes, retry_after: str) -> "ApiError":
@@ -43,7 +49,8 @@ class ApiError(Exception):
         except (ValueError, KeyError, TypeError, AttributeError):
             message, causes = body.decode(errors="replace")[:1000], ()
         seconds = float(retry_after) if retry_after.isdecimal() else 0.0
-        return cls(status, message, seconds, [cause.get("field", "") for cause in causes])
+        fields, reasons = ({cause.get(key, "") for cause in causes} for key in ("field", "reason"))
+        return cls(status, message, seconds, fields, reasons)
 
 
 PASSING = (ApiError, OSError, TimeoutError)
@@ -64,6 +71,9 @@ class WaitingError(Exception):
 
 
 _REJECTIONS = frozenset({400, 403, 422})
+_GOING = "NamespaceTerminating"
+"""The cause of a refused create where the namespace is in deletion: NamespaceTerminatingCause in
+k8s.io/api v0.36.3, core/v1/types.go. The resource goes with it, so there is nothing to tell its user."""
 _UNFIT = ("failed to create typed patch object", "failed to convert new object")
 """How the API server speaks, with code 500, of an applied object that does not fit its schema: a field that
 its version does not know, a key that comes twice."""
@@ -71,6 +81,8 @@ its version does not know, a key that comes twice."""
 
 def rejected(child: str, error: ApiError) -> StalledError | None:
     """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
+    if _GOING in error.causes:
+        return None
     if error.status not in _REJECTIONS and not (error.status == 500 and error.message.startswith(_UNFIT)):
         return None
     return StalledError(Reason.CHILD_REJECTED, refusal(child, error))
