@@ -143,7 +143,7 @@ async def _read(response: httpx.Response, url: str, most: int) -> AsyncIterator[
 def _check(response: httpx.Response, url: str, proxied: bool) -> None:
     status = response.status_code
     if status == httpx.codes.UNAUTHORIZED:
-        detail = f"Alive: {url} asks for an API key, and the operator reads no Secrets"
+        detail = f"Alive: {url} asks for an API key (401), and the operator reads no Secrets"
         raise _AnsweredError(Reason.KEY_REQUIRED, detail)
     if status in _BETWEEN or (proxied and status in _OF_PROXIES):
         raise _AnsweredError(
