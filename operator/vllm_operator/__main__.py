@@ -60,8 +60,15 @@ def run(
     # Imported here: kopf and the client take half a second, and the other commands need neither.
     from vllm_operator.controller.operator import run as run_operator  # noqa: PLC0415
 
+    async def run_to_the_end() -> None:
+        code = await run_operator(dataclasses.replace(settings, **changes))
+        # Before asyncio cancels what is left: after a fault, kopf's watchers take that for the end of a
+        # pause, and go on for ever.
+        logging.shutdown()
+        os._exit(code)
+
     try:
-        sys.exit(asyncio.run(run_operator(dataclasses.replace(settings, **changes))))
+        asyncio.run(run_to_the_end())
     except InvalidSettingError as error:
         raise click.ClickException(str(error)) from error
 

@@ -7,9 +7,10 @@ import signal
 import socket
 import time
 import uuid
+from collections.abc import Collection
 
 from vllm_operator.config import Settings
-from vllm_operator.controller import handlers, sockets
+from vllm_operator.controller import handlers, reach, sockets
 from vllm_operator.controller.children import Children
 from vllm_operator.controller.cluster import Cluster
 from vllm_operator.controller.connection import credentials, load_configuration, own_namespace
@@ -65,6 +66,7 @@ class Operator:
 
     def __init__(self, settings: Settings, cluster: Cluster, elector: Elector, metrics: Metrics) -> None:
         self.settings = settings
+        self.namespaces = settings.namespaces
         self.metrics = metrics
         self.cluster = cluster
         self.elector = elector
@@ -94,20 +96,22 @@ class Operator:
         Returns the exit code.
         """
         holder = asyncio.create_task(self.elector.hold())
+        shut = await self._leave_out_closed()
         stop_watching = asyncio.Event()
         registry = handlers.registry(self.feed, credentials)
-        watching = await handlers.start(registry, self.settings.namespaces, stop_watching)
+        watching = await handlers.start(registry, self.namespaces, stop_watching)
         _on_signals(self.stopping)  # kopf has put its own in their place
         watcher = asyncio.create_task(watching)
         listing = asyncio.create_task(self._list())
         workers = [asyncio.create_task(self._work(listing)) for _ in range(self.settings.workers)]
         workers.append(asyncio.create_task(self.monitors.watch()))
-        workers.append(asyncio.create_task(sweep(self.cluster, self.feed, self.settings.namespaces)))
+        workers.append(asyncio.create_task(sweep(self.cluster, self.feed, self.namespaces)))
         stopped = asyncio.create_task(self.stopping.wait())
-        log.info("watching %s", ", ".join(self.settings.namespaces) or "all namespaces")
+        opened = asyncio.create_task(reach.opened(self.cluster, shut))
+        log.info("watching %s", ", ".join(self.namespaces) or "all namespaces")
         parts = (holder, watcher, *workers)
         self.health.parts = parts
-        await asyncio.wait({stopped, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopped, opened, *parts}, return_when=asyncio.FIRST_COMPLETED)
         self.stopping.set()
         failed = [task for task in parts if task.done()]
         # What has failed shows in /healthz until the process has ended; an end that was asked for does not.
@@ -116,14 +120,33 @@ class Operator:
             error = None if task.cancelled() else task.exception()
             log.error("a part of the operator has ended, and so it ends", exc_info=error)
         # Reconciling ends first, so that nothing is written on the word of a watch that has ended.
-        for task in (*workers, listing, holder):
+        ending = (*workers, listing, opened, holder)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*workers, listing, holder, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self.elector.release()  # now, since another operator waits for it
         await self.prober.close()
         stop_watching.set()
         await asyncio.wait({watcher}, timeout=END_SECONDS)
         return 1 if failed else 0
+
+    async def _leave_out_closed(self) -> Collection[str]:
+        """Watch only what is open. Returns what is not.
+
+        Where nothing is open, or nobody can tell, all is watched as it was asked for, and kopf says why not.
+        """
+        asked = self.settings.namespaces
+        try:
+            shut = await reach.closed(self.cluster, asked)
+        except PASSING as error:
+            log.warning("cannot list: %s", error or type(error).__name__)
+            return ()
+        for namespace, words in shut.items():
+            log.error("%s is left out until the operator may list what is in it: %s", namespace, words)
+        if len(shut) == len(asked):
+            return ()
+        self.namespaces = tuple(namespace for namespace in asked if namespace not in shut)
+        return shut
 
     def _ready(self) -> bool:
         """A standby counts: a rollout of the operator waits until the new one is ready to take over."""
@@ -156,7 +179,7 @@ class Operator:
         found = set()
         for kind in handlers.WATCHED:
             selector = handlers.SELECTOR if kind in handlers.CHILDREN else ""
-            for namespace in self.settings.namespaces or (None,):
+            for namespace in self.namespaces or (None,):
                 found |= (await self.cluster.uids(kind, namespace, selector))[0]
         return found
 

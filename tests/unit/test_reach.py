@@ -1,0 +1,63 @@
+"""Which namespaces are closed, and when one is open again."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from vllm_operator.controller import handlers, reach
+from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.outcome import ApiError
+
+
+class Closed:
+    """A cluster in which some kinds of some namespaces may not be listed."""
+
+    def __init__(self, *shut: tuple[str, str]) -> None:
+        self.shut = set(shut)
+        self.broken = 0
+        self.asked = 0
+
+    async def uids(self, kind: str, namespace: str, selector: str) -> tuple[set[str], int]:
+        assert selector == (handlers.SELECTOR if kind in handlers.CHILDREN else "")
+        self.asked += 1
+        if self.broken:
+            self.broken -= 1
+            raise ApiError(503, "starting")
+        if (kind, namespace) in self.shut:
+            raise ApiError(403, f"{kind} is forbidden in {namespace}")
+        return set(), 1
+
+
+@pytest.mark.parametrize("kind", handlers.WATCHED)
+async def test_a_namespace_is_closed_if_anything_that_is_watched_may_not_be_listed(kind: str) -> None:
+    cluster = Closed((kind, "b"))
+    assert await reach.closed(cast(Cluster, cluster), ["a", "b", "c"]) == {"b": f"{kind} is forbidden in b"}
+
+
+async def test_a_fault_is_not_taken_for_a_closed_namespace() -> None:
+    cluster = Closed()
+    cluster.broken = 1
+    with pytest.raises(ApiError, match="starting"):
+        await reach.closed(cast(Cluster, cluster), ["a"])
+
+
+async def test_one_that_opens_is_noticed_through_faults(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "LOOK_SECONDS", 0.001)
+    cluster = Closed(("Service", "a"), ("Pod", "b"))
+    waiting = asyncio.create_task(reach.opened(cast(Cluster, cluster), {"a", "b"}))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    cluster.broken = 1
+    cluster.shut.discard(("Pod", "b"))
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_without_a_closed_namespace_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reach, "LOOK_SECONDS", 0.001)
+    cluster = Closed()
+    waiting = asyncio.create_task(reach.opened(cast(Cluster, cluster), ()))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    assert cluster.asked == 0
+    waiting.cancel()
