@@ -83,9 +83,14 @@ def rejected(child: str, error: ApiError) -> StalledError | None:
     """What a refused write of a child means for its server: Stalled, or None for a passing fault."""
     if _GOING in error.causes:
         return None
-    if error.status not in _REJECTIONS and not (error.status == 500 and error.message.startswith(_UNFIT)):
+    if error.status not in _REJECTIONS and not unfit(error):
         return None
     return StalledError(Reason.CHILD_REJECTED, refusal(child, error))
+
+
+def unfit(error: ApiError) -> bool:
+    """Whether the API server's schema does not know what was sent."""
+    return error.status == 500 and error.message.startswith(_UNFIT)
 
 
 def refusal(child: str, error: ApiError) -> str:
