@@ -61,7 +61,7 @@ def test_proxies_with_a_password_are_variables_of_both(tmp_path: Path) -> None:
 def test_a_token_in_another_variable_is_not_shown(tmp_path: Path, name: str) -> None:
     """Neither one that looks like one, nor that of HF_TOKEN, whatever it looks like."""
     for token in (SECRET, "OpenSesame"):
-        file = written(tmp_path, MODEL, f"HF_TOKEN={token}", f"{name}=org/{token}")
+        file = written(tmp_path, MODEL, f"HF_TOKEN={token}", f"{name}=org/a-{token}")
         for device in ("cpu", "gaudi"):
             result = imported(file, *NEW, "--device", device)
             assert token.lower() not in result.output.lower()
@@ -107,6 +107,8 @@ ATTACKS = [
     f"LLM_VLLM_MODEL_NAME=https://u:{MARK}@hub.example.com/org/Model",
     f"LLM_VLLM_MODEL_NAME='/data/Model\n{MARK}'",
     f"LLM_VLLM_MODEL_NAME=/data/model:{MARK}",
+    f"LLM_VLLM_MODEL_NAME=/data/model --api-key {MARK}",
+    f"HF_ENDPOINT=https://hub.example.com/x;sig={MARK}",
     f"LLM_VLLM_MODEL_NAME=hf_{MARK}{MARK}",
     f"LLM_VLLM_MODEL_NAME=org/sk-{MARK}{MARK}",
     f"LLM_DEVICE={MARK}",
@@ -325,7 +327,7 @@ def test_what_stands_in_a_variable_is_not_printed(
 def test_any_text_is_imported_or_refused(
     tmp_path_factory: pytest.TempPathFactory, values: dict[str, str], device: str
 ) -> None:
-    texts = {"LLM_VLLM_MODEL_NAME": "org/Model"} | values
+    texts = {"LLM_VLLM_MODEL_NAME": "org/Model"} | {name: value for name, value in values.items() if value}
     folder = tmp_path_factory.mktemp("any")
     file = written(folder, *(f"{name}={quoted(value)}" for name, value in texts.items()))
     result = imported(file, *NEW, "--device", device)

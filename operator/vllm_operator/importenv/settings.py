@@ -139,6 +139,4 @@ class Secrets:
 
 
 def _repeats(value: str, secret: str) -> bool:
-    if len(secret) >= _LONG_ENOUGH:
-        return secret in value
-    return secret == value or secret in re.split(r"[^-._a-zA-Z0-9]+", value)
+    return secret in (value if len(secret) >= _LONG_ENOUGH else re.split(r"[^-._a-zA-Z0-9]+", value))
