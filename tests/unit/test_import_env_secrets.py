@@ -13,6 +13,7 @@ from tests.unit.test_import_env import GIVEN, NEW, at, documents, flat, imported
 from tests.unit.test_import_env_problems import MODEL, SECRET
 from vllm_operator.__main__ import main
 from vllm_operator.importenv.table import TABLE
+from vllm_operator.importenv.values import WORDS
 
 SHOWN = {
     *("LLM_VLLM_MODEL_NAME", "FP8_DATASET_PATH", "QUANT_CONFIG", "HF_ENDPOINT"),
@@ -224,9 +225,9 @@ def test_what_may_be_a_secret_says_so(tmp_path: Path) -> None:
         assert f"{name}: Not known to the guide. Not shown: it may be a secret.\n" in flat(result)
 
 
-def test_the_page_names_every_variable_whose_words_are_shown() -> None:
+def test_the_page_names_all_that_is_shown() -> None:
     secrets = DOCS.read_text().partition("## Secrets")[2].partition("\n## ")[0]
-    assert {name.upper() for name in SHOWN} <= {*re.findall(r"`(\w+)`", secrets)}
+    assert {*WORDS, *(name.upper() for name in SHOWN)} <= {*re.findall(r"`(\w+)`", secrets)}
     converters = {TABLE[name].convert for name in SHOWN}
     assert {name for name, row in TABLE.items() if row.convert in converters} == SHOWN
 

@@ -7,7 +7,7 @@ a secret.
 import re
 from typing import Any
 
-_WORDS = (
+WORDS = (
     *("true", "false", "yes", "no", "on", "off", "none", "auto"),
     *("debug", "info", "warning", "error", "critical", "fork", "spawn"),
 )
@@ -21,13 +21,13 @@ _NO_PROXY = rf"[*]|([*]?[.])?{_HOST}(:[0-9]{{1,5}})?|[0-9a-fA-F.:]+(/[0-9]{{1,3}
 def plain(text: str) -> str:
     """What is harmless whatever it is the value of: a number, or one of a few words."""
     if not is_plain(text):
-        raise ValueError(f"must be a number, or one of {', '.join(_WORDS)}")
+        raise ValueError(f"must be a number, or one of {', '.join(WORDS)}")
     return text
 
 
 def is_plain(text: str) -> bool:
     """Whether a value is harmless in itself."""
-    return text.lower() in _WORDS or re.fullmatch(_NUMBER, text, re.ASCII) is not None
+    return text.lower() in WORDS or re.fullmatch(_NUMBER, text, re.ASCII) is not None
 
 
 def path(text: str) -> str:
