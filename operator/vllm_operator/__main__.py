@@ -179,9 +179,9 @@ def import_env(files: tuple[Path, ...], *, no_environment: bool, **options: Any)
     where variables of FP8 are set.
 
     As there, variables of the environment go before those of files, and later files before earlier ones.
-    Comments name the variable of each field, and those that have no effect. Values of secrets are not
-    printed: a `kubectl create secret` line takes their place. Exit code 1 means that nothing was printed;
-    each problem is told with its file and line.
+    Comments name the variable of each field, and those that have no effect. What is a secret, or may be one,
+    is not printed: a `kubectl create secret` line takes its place. Exit code 1 means that nothing was
+    printed; each problem is told with its file and line. One of --cache-size and --cache-claim is required.
     """
     # Imported here: nothing else reads such files.
     from vllm_operator.importenv.command import imported  # noqa: PLC0415

@@ -282,7 +282,7 @@ def test_the_microservice_is_made_once_whoever_asks_for_it(tmp_path: Path) -> No
     result = imported(file, *NEW, "--device", "cpu")
     assert spec(result)["microservice"] == {"enabled": True, "connector": "generic", "port": 9002}
     assert f" {file}:3: LLM_CONNECTOR: Only the LLM microservice reads it.\n" in flat(result)
-    assert "LLM_MODEL_SERVER: Another setting says it already." in flat(result)
+    assert "LLM_MODEL_SERVER: The LLM microservice asks this server, whatever stands here." in flat(result)
     plain = written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model")
     assert "microservice" not in spec(imported(plain, *NEW, "--device", "cpu"))
     asked = imported(plain, *NEW, "--device", "cpu", "--microservice")
@@ -308,11 +308,12 @@ def test_sizes_of_buckets_bring_a_strategy_that_looks_at_them(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "name", ["VLLM_OF_TOMORROW", "PT_HPU_NEW", "HABANA_NEW", "HCCL_NEW", "HF_NEW", "TORCH_LOGS"]
 )
-def test_an_unknown_variable_of_vllm_is_given_to_the_pods(tmp_path: Path, name: str) -> None:
-    file = written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model", f"{name}='$(x) {{{{ y }}}}'")
+@pytest.mark.parametrize("value", ["0", "-1", "0.05", "1073741824", "True", "auto", "INFO", "spawn"])
+def test_an_unknown_variable_of_vllm_is_given_to_the_pods(tmp_path: Path, name: str, value: str) -> None:
+    file = written(tmp_path, "LLM_VLLM_MODEL_NAME=org/Model", f"{name}={value}")
     result = imported(file, *NEW, "--device", "cpu")
-    assert spec(result)["extraEnv"] == [{"name": name, "value": "$(x) {{ y }}"}]
-    assert f"{name}: Not known to the guide." in flat(result)
+    assert spec(result)["extraEnv"] == [{"name": name, "value": value}]
+    assert f"{name}: Not known to the guide.\n" in flat(result)
 
 
 @pytest.mark.parametrize(

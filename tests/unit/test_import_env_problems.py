@@ -1,16 +1,11 @@
-"""`vllm-operator import-env` with values that do not fit, secrets, and text of any kind."""
+"""`vllm-operator import-env` with values that do not fit."""
 
 from pathlib import Path
 
 import pytest
-import yaml
-from click.testing import CliRunner
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from tests.unit.test_import_env import GIVEN, NEW, documents, flat, imported, spec, written
-from vllm_operator.__main__ import main
-from vllm_operator.importenv.table import TABLE
+from vllm_operator.importenv.settings import read
 
 MODEL = "LLM_VLLM_MODEL_NAME=org/Model"
 SECRET = "hf_aTokenThatNobodyMaySee0123456789"
@@ -37,12 +32,12 @@ SECRET = "hf_aTokenThatNobodyMaySee0123456789"
         ("cpu", "VLLM_CPU_KVCACHE_SPACE=0", "spec.cpu: kvCache must be greater than 0"),
         ("cpu", "VLLM_CPU_OMP_THREADS_BIND=all", "spec.cpu.threadsBind: "),
         ("gaudi", "PT_HPU_RECIPE_CACHE_CONFIG=/data", "must be FOLDER,false,MEGABYTES"),
-        ("cpu", "HTTP_PROXY=proxy:3128", "spec.proxy.httpProxy: "),
+        ("cpu", "HTTP_PROXY=proxy:3128", "must be http:// or https:// and a host, perhaps with a port"),
+        ("cpu", "NO_PROXY=localhost;.svc", "must be hosts, domains and networks, with commas between them"),
+        ("cpu", "HF_ENDPOINT=hub.example.com", "must be http:// or https:// and a host"),
+        ("cpu", "LLM_MODEL_SERVER=tgi", "must be vllm: the operator serves models by vLLM only"),
         ("cpu", "LLM_VLLM_MODEL_NAME=../etc", "spec.model.name: "),
-        ("cpu", "VLLM_MAX_NUM_SEQS=${SEQS}", "names another variable by $, which is not put in here"),
-        ("cpu", "VLLM_X=a$SEQS", "names another variable by $, which is not put in here"),
-        ("cpu", "VLLM_X=" + "x" * 32769, "spec.extraEnv[0].value: String should have at most 32768"),
-        ("cpu", "VLLM_X='a\x00b'", "spec.extraEnv[0].value: "),
+        ("cpu", "VLLM_MAX_NUM_SEQS=${SEQS}", "names another variable by $, in whose place its value has to"),
     ],
 )
 def test_a_value_that_does_not_fit_is_told_with_its_place(
@@ -113,9 +108,9 @@ def test_a_line_that_is_no_variable_is_not_shown(tmp_path: Path, line: str) -> N
 
 def test_bytes_of_the_environment_that_are_no_text(tmp_path: Path) -> None:
     file = written(tmp_path, MODEL, "OMP_NUM_THREADS=1")
-    result = imported(file, *NEW, HTTP_PROXY="http://\udcff")
+    result = imported(file, *NEW, HF_ENDPOINT="http://\udcff")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("environment: HTTP_PROXY: spec.proxy.httpProxy: ")
+    assert result.stderr.startswith("environment: HF_ENDPOINT: must be http:// or https:// and a host")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -143,53 +138,9 @@ def test_the_dialect_of_the_files(tmp_path: Path) -> None:
         "VLLM_E='$X'",
         "VLLM_F = f",
     )
-    result = imported(written(tmp_path, "\ufeff" + MODEL, *lines), *NEW, "--device", "cpu")
-    values = {each["name"][-1]: each["value"] for each in spec(result)["extraEnv"]}
+    found = read([written(tmp_path, "\ufeff" + MODEL, *lines)], {})
+    values = {name[-1]: setting.value for name, setting in found.items() if name.startswith("VLLM_")}
     assert values == {"A": "1", "B": "b#c", "C": "b#c", "D": "x\ny", "E": "$X", "F": "f"}
-
-
-@pytest.mark.parametrize(
-    ("line", "key", "secret"),
-    [
-        (f"HF_TOKEN={SECRET}", "HF_TOKEN", "hugging-face"),
-        ("VLLM_API_KEY=opensesame", "VLLM_API_KEY", "model-callers"),
-        ("LLM_VLLM_API_KEY=opensesame", "LLM_VLLM_API_KEY", "model-callers"),
-        ("VLLM_SOME_API_KEY=opensesame", "VLLM_SOME_API_KEY", "model-environment"),
-        (f"VLLM_X={SECRET}", "VLLM_X", "model-environment"),
-        ("HTTPS_PROXY=http://me:opensesame@proxy:3128", "HTTPS_PROXY", "model-environment"),
-        ("VLLM_X=https://me:/opensesame@files.example.com", "VLLM_X", "model-environment"),
-    ],
-)
-def test_a_secret_is_named_and_never_shown(tmp_path: Path, line: str, key: str, secret: str) -> None:
-    file = written(tmp_path, MODEL, line, "NO_PROXY=localhost")
-    result = imported(file, *NEW, "--device", "cpu", "--namespace", "models")
-    made = f'kubectl -n models create secret generic {secret} --from-literal={key}="${key}"\n'
-    assert f"#   {made}" in result.stdout
-    assert f"name: {secret}\n" in result.stdout.partition("\n---\n")[2]
-    assert line.partition("=")[2] not in result.output
-    assert "opensesame" not in result.output
-    documents(result)
-
-
-def test_proxies_with_a_password_are_variables_of_both(tmp_path: Path) -> None:
-    lines = (MODEL, "HTTP_PROXY=http://me:opensesame@proxy:3128", "NO_PROXY=.svc", "FP8_DATASET_PATH=org/set")
-    result = imported(written(tmp_path, *lines), *NEW)
-    source = {"secretKeyRef": {"name": "model-environment", "key": "HTTP_PROXY"}}
-    variables = [{"name": "HTTP_PROXY", "valueFrom": source}, {"name": "NO_PROXY", "value": ".svc"}]
-    for kind in ("VLLMServer", "FP8Quantization"):
-        assert spec(result, kind)["extraEnv"] == variables
-        assert "proxy" not in spec(result, kind)
-    assert result.stdout.count("--from-literal") == 1
-
-
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row.server and not row.secret])
-def test_a_token_in_another_variable_is_not_shown(tmp_path: Path, name: str) -> None:
-    """Neither one that looks like one, nor that of HF_TOKEN, whatever it looks like."""
-    for token in (SECRET, "OpenSesame"):
-        file = written(tmp_path, MODEL, f"HF_TOKEN={token}", f"{name}=org/{token}")
-        for device in ("cpu", "gaudi"):
-            result = imported(file, *NEW, "--device", device)
-            assert token.lower() not in result.output.lower()
 
 
 @pytest.mark.parametrize(
@@ -258,61 +209,3 @@ def test_only_the_guides_own_word_switches_fp8_on(tmp_path: Path) -> None:
     assert set(spec(result)) == {"model", "device", "cache"}
     assert "IF_FP8_QUANTIZATION: Only true, in lower case, has ever switched FP8 on." in flat(result)
     assert "QUANT_CONFIG: Without IF_FP8_QUANTIZATION=true it had no effect." in flat(result)
-
-
-def quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-ANYTHING = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=40)
-HOSTILE = st.sampled_from(
-    [
-        "{{ 7 }}",
-        "$(id)",
-        "${X}",
-        "a: b",
-        "- a",
-        "#",
-        "a\n---\nkind: Secret",
-        "\u2028x",
-        "'\"\\",
-        "!!x",
-        "aTOKENb",
-    ]
-)
-
-
-@given(
-    st.dictionaries(
-        st.sampled_from([*TABLE, "VLLM_X", "OTHER_X", "VLLM_MY_KEY"]), ANYTHING | HOSTILE, max_size=6
-    ),
-    st.from_regex(r"hf_[a-zA-Z0-9]{20}", fullmatch=True),
-    st.sampled_from(["cpu", "gaudi"]),
-)
-@example({"VLLM_X": "a\x85b\n c"}, "hf_" + "a" * 20, "cpu")
-@example({"VLLM_X": "aTOKENb"}, "hf_" + "a" * 20, "gaudi")
-@settings(max_examples=150)
-def test_any_text_is_printed_as_it_is_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, values: dict[str, str], token: str, device: str
-) -> None:
-    values = {name: text.replace("TOKEN", token) for name, text in values.items()}
-    texts = {"LLM_VLLM_MODEL_NAME": "org/Model"} | values | {"HF_TOKEN": token}
-    folder = tmp_path_factory.mktemp("any")
-    file = written(folder, *(f"{name}={quoted(value)}" for name, value in texts.items()))
-    result = imported(file, *NEW, "--device", device)
-    assert token not in result.output
-    if result.exit_code == 1:
-        assert result.stdout == ""
-        assert result.stderr.startswith(f"{file}:")
-        return
-    found = documents(result)
-    assert all(
-        each["kind"] in ("VLLMServer", "FP8Quantization") for each in yaml.safe_load_all(result.stdout)
-    )
-    given_ = {each["name"]: each.get("value") for each in found["VLLMServer"]["spec"].get("extraEnv", ())}
-    if values.get("VLLM_X"):
-        assert given_["VLLM_X"] == (None if token in values["VLLM_X"] else values["VLLM_X"])
-    assert given_.get("VLLM_MY_KEY") is None
-    (folder / "resources.yaml").write_text(result.stdout)
-    rendered = CliRunner().invoke(main, ["render", str(folder / "resources.yaml")], catch_exceptions=False)
-    assert rendered.exit_code == 0, rendered.stderr

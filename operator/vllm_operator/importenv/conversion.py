@@ -1,6 +1,6 @@
 """The state of an import: what there is, and what has come of it so far."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,7 +8,7 @@ from vllm_operator.api.fp8quantization import FP8Quantization
 from vllm_operator.api.vllmserver import VLLMServer
 from vllm_operator.importenv.draft import Draft
 from vllm_operator.importenv.settings import NotImportedError, Secrets, Setting
-from vllm_operator.importenv.table import TABLE
+from vllm_operator.importenv.table import TABLE, Row
 
 Device = Literal["cpu", "gaudi"]
 
@@ -53,23 +53,31 @@ class Conversion:
         """Name of the server."""
         return str(self.server.body["metadata"]["name"])
 
-    def is_secret(self, setting: Setting) -> bool:
-        """Whether the value may not be shown."""
-        return self._secrets.hold(setting)
+    def shown(self, setting: Setting) -> Any:
+        """A value as it may be printed: the one way from a setting into a resource.
 
-    def value(self, setting: Setting, convert: Callable[[str], Any] = str) -> Any:
-        """The value for a field, or None where there is a problem with it."""
+        Raises ValueError, whose message does not hold the value, where it may not be.
+        """
         if setting.expands:
-            self.problem(setting, "names another variable by $, which is not put in here: write its value")
-        elif self.is_secret(setting):
-            self.problem(
-                setting, "holds a password or a token, which does not belong into a resource: take it out"
-            )
-        else:
-            try:
-                return convert(setting.value)
-            except ValueError as error:
-                self.problem(setting, f"{error}: correct it, or take it out")
+            raise ValueError("names another variable by $, in whose place its value has to stand")
+        if self._secrets.hold(setting):
+            raise ValueError("holds a password or a token, or what another variable calls one")
+        return TABLE.get(setting.name, Row()).convert(setting.value)
+
+    def hides(self, setting: Setting) -> bool:
+        """Whether a value may not be printed."""
+        try:
+            self.shown(setting)
+        except ValueError:
+            return True
+        return False
+
+    def value(self, setting: Setting) -> Any:
+        """The value for a field, or None where there is a problem with it."""
+        try:
+            return self.shown(setting)
+        except ValueError as error:
+            self.problem(setting, f"{error}: correct it, or take it out")
         return None
 
     def problem(self, setting: Setting, text: str) -> None:
@@ -84,7 +92,7 @@ class Conversion:
     def put(self, setting: Setting) -> None:
         """Set the fields that the table names for a setting, in the resources that there are to be."""
         row = TABLE[setting.name]
-        value = self.value(setting, row.convert)
+        value = self.value(setting)
         for draft, field in ((self.server, row.server), (self.quantization, row.quantization)):
             if field and value is not None and draft.body["metadata"]:
                 draft.put(field, value, str(setting), row.note)

@@ -11,6 +11,7 @@ from vllm_operator.importenv.settings import Setting
 from vllm_operator.importenv.table import API_KEY, TABLE
 
 DEVICE, MODEL, TOKEN, CARDS = "LLM_DEVICE", "LLM_VLLM_MODEL_NAME", "HF_TOKEN", "VLLM_TP_SIZE"
+MODEL_SERVER = "LLM_MODEL_SERVER"
 TOKEN_SECRET = "hugging-face"  # noqa: S105 - the name of a Secret, as in the samples
 _SAID = "Another setting says it already."
 _SIGNS = {
@@ -165,14 +166,17 @@ def _microservice(conversion: Conversion, setting: Setting) -> None:
         note = row.note if row.server == enabled else "Only the LLM microservice reads it."
         conversion.server.put(enabled, True, str(setting), note)
     elif row.server == enabled:
-        conversion.unused.append((setting, _SAID))
+        conversion.unused.append((setting, row.note))
     if row.server != enabled:
         conversion.put(setting)
+    elif setting.name == MODEL_SERVER:
+        # An endpoint may be any: it is not asked. A server may not.
+        conversion.value(setting)
 
 
 def _flags(conversion: Conversion, setting: Setting) -> None:
     row = TABLE[setting.name]
-    flags = conversion.value(setting, row.convert)
+    flags = conversion.value(setting)
     if flags == []:
         conversion.unused.append((setting, "It is off, as it is by default."))
     for flag in flags or ():

@@ -3,19 +3,26 @@
 import io
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv.parser import Binding, parse_stream
 
+from vllm_operator.importenv import values
 from vllm_operator.importenv.table import TABLE
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-_SECRET_NAME = re.compile(r"TOKEN|KEY|PASSW|SECRET|CREDENTIAL", re.IGNORECASE)
-_SECRET_TEXT = re.compile(r"hf_[a-zA-Z0-9]{16,}|://\S*@")
-"""A token of Hugging Face, and an address with a user or a password."""
+_USUAL_NAME = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
+_SECRET_NAME = re.compile(
+    r"(TOKEN|KEY|PASS(WORD|WD|PHRASE)?|PWD|SECRETS?|CREDENTIALS?|AUTH|BEARER|COOKIE)(_|$)", re.IGNORECASE
+)
+"""Words that end so: not those of TOKENIZER and MAX_TOKENS."""
+_SECRET_TEXT = re.compile(
+    r"hf_[a-zA-Z0-9]{16,}|gh[a-z]_[a-zA-Z0-9]{16,}|(?<![a-zA-Z0-9])(sk-[-_a-zA-Z0-9]{16,}|AKIA[A-Z0-9]{16})"
+)
+"""Tokens by which they are known: of Hugging Face, GitHub, OpenAI and Amazon."""
 _LONG_ENOUGH = 8
-"""Characters that a secret must have before other values are searched for it."""
+"""Characters that a secret must have before it is looked for within words, and not as a whole word only."""
 
 
 class NotImportedError(ValueError):
@@ -32,13 +39,18 @@ class Setting:
     would put the value of another variable in."""
 
     name: str
-    value: str
+    value: str = field(repr=False)
     where: str
     expands: bool = False
 
+    @property
+    def shows_name(self) -> bool:
+        """Whether the name may be printed: a line of a secret may look like a variable too."""
+        return self.name in TABLE or _USUAL_NAME.fullmatch(self.name) is not None
+
     def __str__(self) -> str:
         """Where it is, and its name; never its value."""
-        return f"{self.where}: {self.name}"
+        return f"{self.where}: {self.name if self.shows_name else 'a variable'}"
 
 
 def read(files: Iterable[Path], environment: Mapping[str, str]) -> dict[str, Setting]:
@@ -89,7 +101,9 @@ def _setting(binding: Binding, where: str) -> Setting | str | None:
         return None
     if name in TABLE and value is None:
         return None  # docker compose takes it from the environment, and so does `read`
-    if name is None or value is None or not _NAME.fullmatch(name) or _SECRET_TEXT.search(name):
+    # A line of text in base64 or base32 has `=` at its end, which would be its value.
+    padded = set(value or "") == {"="}
+    if name is None or value is None or padded or not _NAME.fullmatch(name) or _SECRET_TEXT.search(name):
         return f"{where}: is not NAME=VALUE: correct the line, or take it out"
     literal = binding.original.string.partition("=")[2].lstrip().startswith("'")
     expands = not literal and re.search(r"\$[{a-zA-Z_]", value) is not None
@@ -102,20 +116,27 @@ def printable(text: str) -> str:
 
 
 class Secrets:
-    """Tells which settings hold something that may not be shown."""
+    """Tells which settings are known to hold a secret, by their names or by what others hold.
+
+    A setting that is not among them may hold one as well: what may be shown is decided by `values`.
+    """
 
     def __init__(self, settings: Iterable[Setting]) -> None:
         """`settings` are all that there are: what is secret in one is secret in the others."""
         self._texts = [
-            each.value for each in settings if self._named(each) and len(each.value) >= _LONG_ENOUGH
+            each.value for each in settings if self._named(each) and not values.is_plain(each.value)
         ]
 
     def hold(self, setting: Setting) -> bool:
         """Whether a setting is secret by its name, by its form, or because a secret stands in it."""
         formed = _SECRET_TEXT.search(setting.value) is not None
-        return self._named(setting) or formed or any(text in setting.value for text in self._texts)
+        return self._named(setting) or formed or any(_repeats(setting.value, text) for text in self._texts)
 
     @staticmethod
     def _named(setting: Setting) -> bool:
         row = TABLE.get(setting.name)
         return row.secret if row else _SECRET_NAME.search(setting.name) is not None
+
+
+def _repeats(value: str, secret: str) -> bool:
+    return secret in (value if len(secret) >= _LONG_ENOUGH else re.split(r"[^-._a-zA-Z0-9]+", value))

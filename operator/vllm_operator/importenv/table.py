@@ -15,14 +15,15 @@ API_KEY = "apiKeySecretRef"
 class Row:
     """What becomes of a variable.
 
-    `server` and `quantization` are fields below `spec` of the two resources, `extraEnv` among them. `device`
-    is the only one with which it has an effect. `note` stands beside the field; `why` says why there is no
-    effect, or none on the other device.
+    `server` and `quantization` are fields below `spec` of the two resources, `extraEnv` among them. `convert`
+    lets through what may be printed; it is `str` where the field itself takes nothing else. `device` is the
+    only one with which it has an effect. `note` stands beside the field; `why` says why there is no effect,
+    or none on the other device.
     """
 
     server: str = ""
     quantization: str = ""
-    convert: Callable[[str], Any] = str
+    convert: Callable[[str], Any] = values.plain
     device: Literal["", "cpu", "gaudi"] = ""
     note: str = ""
     why: str = ""
@@ -42,15 +43,15 @@ _CALLERS = "Every caller gives it; the LLM microservice is given it too."
 _WRITABLE = "Pods have a folder for it already."
 
 
-def _field(server: str, convert: Callable[[str], Any] = str, note: str = "") -> Row:
+def _field(server: str, convert: Callable[[str], Any] = values.plain, note: str = "") -> Row:
     return Row(server=server, convert=convert, note=note)
 
 
-def _of_gaudi(server: str, convert: Callable[[str], Any] = str, note: str = "") -> Row:
+def _of_gaudi(server: str, convert: Callable[[str], Any] = values.plain, note: str = "") -> Row:
     return Row(server=server, convert=convert, note=note, device="gaudi", why=_OF_GAUDI)
 
 
-def _of_cpus(server: str, convert: Callable[[str], Any] = str, note: str = "", why: str = _OF_CPUS) -> Row:
+def _of_cpus(server: str, convert: Callable[[str], Any], note: str = "", why: str = _OF_CPUS) -> Row:
     return Row(server=server, convert=convert, note=note, device="cpu", why=why)
 
 
@@ -73,10 +74,10 @@ TABLE: Mapping[str, Row] = {
     # The guide's .env files.
     "HF_TOKEN": Row(server="model.tokenSecretRef", quantization="model.tokenSecretRef", secret=True),
     "LLM_DEVICE": _field("device", values.device),
-    "LLM_VLLM_MODEL_NAME": Row(server="model.name", quantization="model.name"),
+    "LLM_VLLM_MODEL_NAME": Row(server="model.name", quantization="model.name", convert=values.path),
     "LLM_VLLM_PORT": _field("service.port", values.number, "Of the Service, inside the cluster."),
-    "LLM_CONNECTOR": _field("microservice.connector", note="Both words mean the same today."),
-    "FP8_DATASET_PATH": Row(quantization="dataset", device="gaudi", why=_OF_GAUDI),
+    "LLM_CONNECTOR": _field("microservice.connector", str, "Both words mean the same today."),
+    "FP8_DATASET_PATH": Row(quantization="dataset", convert=values.path, device="gaudi", why=_OF_GAUDI),
     "HABANA_VISIBLE_DEVICES": _none("The device plugin decides which cards a pod sees."),
     "OMPI_MCA_btl_vader_single_copy_mechanism": _none(
         "The operator sets it to none in every pod with cards."
@@ -100,19 +101,19 @@ TABLE: Mapping[str, Row] = {
         "pipelineParallelSize", values.number, why="On Gaudi the guide's compose file set it to 1."
     ),
     "VLLM_MAX_MODEL_LEN": _field("engineArgs.maxModelLen", values.number),
-    "VLLM_CPU_OMP_THREADS_BIND": _of_cpus("cpu.threadsBind", note=_NOT_PASSED),
+    "VLLM_CPU_OMP_THREADS_BIND": _of_cpus("cpu.threadsBind", str, _NOT_PASSED),
     **{
-        name: Row(server=f"proxy.{field}", quantization=f"proxy.{field}")
-        for field, upper in (
-            ("httpProxy", "HTTP_PROXY"),
-            ("httpsProxy", "HTTPS_PROXY"),
-            ("noProxy", "NO_PROXY"),
+        name: Row(server=f"proxy.{field}", quantization=f"proxy.{field}", convert=convert)
+        for field, upper, convert in (
+            ("httpProxy", "HTTP_PROXY", values.proxy),
+            ("httpsProxy", "HTTPS_PROXY", values.proxy),
+            ("noProxy", "NO_PROXY", values.no_proxy),
         )
         for name in (upper, upper.lower())
     },
     # Of its scripts and command lines.
     "IF_FP8_QUANTIZATION": Row(server="fp8", device="gaudi", why=_OF_GAUDI),
-    "QUANT_CONFIG": Row(quantization="existing.path", device="gaudi", why=_OF_GAUDI),
+    "QUANT_CONFIG": Row(quantization="existing.path", convert=values.path, device="gaudi", why=_OF_GAUDI),
     "HUGGINGFACE_HUB_CACHE": _none(
         "A folder of a host. A claim takes its place; docs/tasks/fp8.md says how the files get there."
     ),
@@ -144,7 +145,7 @@ TABLE: Mapping[str, Row] = {
     "VLLM_RPC_TIMEOUT": _none(_GONE),
     # Of the microservice.
     "LLM_USVC_PORT": _field("microservice.port", values.number, "Of its Service, inside the cluster."),
-    "LLM_MODEL_SERVER": _field("microservice.enabled", note=_ASKS_THE_SERVER),
+    "LLM_MODEL_SERVER": _field("microservice.enabled", values.model_server, _ASKS_THE_SERVER),
     "LLM_MODEL_SERVER_ENDPOINT": _field("microservice.enabled", note=_ASKS_THE_SERVER),
     "LLM_MODEL_NAME": _none("The LLM microservice is told the server's own name of its model."),
     "LLM_DISABLE_STREAMING": _none(_BY_THE_REQUEST),
@@ -159,10 +160,10 @@ TABLE: Mapping[str, Row] = {
     "VLLM_API_KEY": Row(server=API_KEY, secret=True, note=_CALLERS),
     "LLM_VLLM_API_KEY": Row(server=API_KEY, secret=True, note=_CALLERS),
     # Of the charts beside the guide, which people copy from.
-    "HF_ENDPOINT": Row(server="model.hubEndpoint", quantization="model.hubEndpoint"),
+    "HF_ENDPOINT": Row(server="model.hubEndpoint", quantization="model.hubEndpoint", convert=values.hub),
     "HF_HUB_OFFLINE": _field("model.offline", values.truth),
     "HUGGING_FACE_HUB_TOKEN": _none("Use HF_TOKEN.", secret=True),
-    "VLLM_BUCKETING_STRATEGY": _of_gaudi("warmup.strategy"),
+    "VLLM_BUCKETING_STRATEGY": _of_gaudi("warmup.strategy", str),
     "VLLM_EXPONENTIAL_BUCKETING": _of_gaudi("warmup.strategy", values.strategy),
     **dict(_buckets()),
     "PT_HPU_RECIPE_CACHE_CONFIG": _of_gaudi(
