@@ -170,7 +170,7 @@ def egress(values: Values) -> list[Object]:
 @pytest.mark.parametrize("values", [{}, {"verify.proxy": "http://proxy"}, {"verify.enabled": False}])
 def test_the_network_policy_opens_no_port_by_its_name(values: Values) -> None:
     """Cilium drops what goes to a name that other pods use for another number (cilium/cilium#30003), and
-    OVN-Kubernetes lets more through (ovn-kubernetes#2117)."""
+    OVN-Kubernetes lets more through (ovn-kubernetes/ovn-kubernetes#2117)."""
     for rule in (*policy(values)["ingress"], *policy(values)["egress"]):
         assert rule["ports"]
         for each in rule["ports"]:

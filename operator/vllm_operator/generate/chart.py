@@ -39,6 +39,7 @@ Before an upgrade of the chart, and before an install where another version has 
 A value that is not in this table, is null, or has another form, is refused with its path.
 An entry of a default map is taken away by null: `--set resources.limits.cpu=null`.
 """
+
 _CHOICES = {
     # Lt and Gt are of the feature TaintTolerationComparisonOperators. Empty means Equal, and all effects.
     ("tolerations", "operator"): ["Exists", "Equal", "Lt", "Gt", ""],
