@@ -104,6 +104,7 @@ def test_what_the_other_lines_need_is_there() -> None:
 
 
 def surroundings() -> dict[str, str]:
-    """Return the environment without a proxy, in which the repository's own package is found."""
-    inherited = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-    return inherited | {"PYTHONPATH": str(SOURCE)}
+    """Return the environment without a proxy and a make above, in which the repository's package is found."""
+    left = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
+    left.pop("MAKEFLAGS", None)
+    return left | {"PYTHONPATH": str(SOURCE)}
