@@ -62,7 +62,7 @@ class Settings:
         return cls(
             namespaces=_words(environment, "VLLM_OPERATOR_NAMESPACES"),
             defaults=Defaults(
-                microservice_image=environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE") or OWN_IMAGE,
+                microservice_image=_microservice_image(environment),
                 images={device: _image(environment, device, allowed) for device in DEFAULT_IMAGES},
                 gaudi_nodes=nodes[""],
                 allowed_images=allowed,
@@ -108,16 +108,27 @@ def _image(environment: Mapping[str, str], device: str, allowed: tuple[str, ...]
         raise InvalidSettingError(
             f"{prefix}_ENGINE: say which vLLM {image} holds, such as {default.engine!r}"
         )
-    if not _LATEST_IS_FIXED.search(image) and (
-        image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
-    ):
-        raise InvalidSettingError(f"{prefix}_IMAGE: {image} moves; give a fixed tag or a digest")
+    _check_fixed(f"{prefix}_IMAGE", image)
     if not images.is_allowed(image, allowed):
         raise InvalidSettingError(
             f"{prefix}_IMAGE: {image} is not below what VLLM_OPERATOR_ALLOWED_IMAGES allows "
             f"({', '.join(allowed)}); set the one or the other"
         )
     return Image(image, engine)
+
+
+def _microservice_image(environment: Mapping[str, str]) -> str:
+    image = environment.get("VLLM_OPERATOR_MICROSERVICE_IMAGE") or OWN_IMAGE
+    _check_fixed("VLLM_OPERATOR_MICROSERVICE_IMAGE", image)
+    return image
+
+
+def _check_fixed(name: str, image: str) -> None:
+    """Refuse an image of which a later pull may bring another one."""
+    if not _LATEST_IS_FIXED.search(image) and (
+        image.endswith(":latest") or ("@" not in image and ":" not in image.rsplit("/", 1)[-1])
+    ):
+        raise InvalidSettingError(f"{name}: {image} moves; give a fixed tag or a digest")
 
 
 def _labels(environment: Mapping[str, str], name: str) -> dict[str, str]:

@@ -107,3 +107,11 @@ def test_an_engine_without_its_image_is_refused() -> None:
     assert (
         f"defaultImages.cpu.image: say which image holds vllm 0.30: the operator's own, {CPU}" in done.stderr
     )
+
+
+@pytest.mark.parametrize("image", [{"tag": "latest"}, {"repository": "x.io/o", "tag": "latest"}])
+def test_microservices_get_no_image_that_moves(image: Values) -> None:
+    """They run from the operator's own, and pods of one revision would differ."""
+    done = template({"image": image})
+    assert done.returncode != 0
+    assert "image.tag: latest moves, and microservices run from this image: give a fixed tag" in done.stderr

@@ -9,6 +9,8 @@ import yaml
 from tests.harness.api import Object
 from tests.harness.binaries import REPOSITORY
 from tests.harness.helm import RELEASE, Values, only, render, template
+from vllm_operator.config import Settings
+from vllm_operator.desired import names
 from vllm_operator.rbac import edit_rules, lease_rules, policy_rules, view_rules
 
 EVERYTHING: Object = yaml.safe_load((Path(__file__).parent / "everything.yaml").read_text())
@@ -154,11 +156,35 @@ def test_no_object_looks_like_a_child_of_a_server(name: str) -> None:
         assert "app.kubernetes.io/managed-by" not in each["metadata"].get("labels", {})
 
 
+def policy(values: Values) -> Object:
+    spec: Object = only(render({"networkPolicy.enabled": True, **values}), "NetworkPolicy")["spec"]
+    return spec
+
+
 def egress(values: Values) -> list[Object]:
     """Where the operator's pods may go, but for DNS and the API server."""
-    found = only(render({"networkPolicy.enabled": True, **values}), "NetworkPolicy")["spec"]["egress"]
     own = [[53, 53], [443, 6443]]
-    return [rule for rule in found if [each["port"] for each in rule["ports"]] not in own]
+    return [rule for rule in policy(values)["egress"] if [each["port"] for each in rule["ports"]] not in own]
+
+
+@pytest.mark.parametrize("values", [{}, {"verify.proxy": "http://proxy"}, {"verify.enabled": False}])
+def test_the_network_policy_opens_no_port_by_its_name(values: Values) -> None:
+    """Cilium drops what goes to a name that other pods use for another number (cilium/cilium#30003), and
+    OVN-Kubernetes lets more through (ovn-kubernetes/ovn-kubernetes#2117)."""
+    for rule in (*policy(values)["ingress"], *policy(values)["egress"]):
+        assert rule["ports"]
+        for each in rule["ports"]:
+            assert isinstance(each["port"], int)
+            assert each["protocol"] in ("TCP", "UDP")
+
+
+def test_the_network_policy_lets_in_to_the_port_that_the_operator_listens_on() -> None:
+    objects = render({"networkPolicy.enabled": True})
+    (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    port = Settings().health_port
+    assert container["ports"] == [{"name": "http", "containerPort": port}]
+    (rule,) = only(objects, "NetworkPolicy")["spec"]["ingress"]
+    assert rule["ports"] == [{"port": port, "protocol": "TCP"}]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +220,7 @@ def test_the_way_to_servers_is_open_where_they_are_asked_without_a_proxy() -> No
     (rule,) = egress({})
     labels = rule["to"][0]["podSelector"]["matchLabels"]
     assert labels["app.kubernetes.io/component"] == "server"
+    assert rule["ports"] == [{"port": names.PORT, "protocol": "TCP"}]
     assert egress({"verify.enabled": False, "verify.proxy": "http://proxy:3128"}) == []
 
 

@@ -31,6 +31,7 @@ def leaves(values: Json, schema: Json, path: str = "") -> Iterator[str]:
 
 
 LEAVES = sorted(set(leaves(DEFAULTS, SCHEMA)))
+GROUPS = sorted({leaf[: dot.start()] for leaf in LEAVES for dot in re.finditer("[.]", leaf)})
 
 
 def at(values: Json, path: str) -> Any:
@@ -67,9 +68,13 @@ def schemas(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
     for name, child in node.get("properties", {}).items():
         if child is not False:
             yield from schemas(child, f"{path}/{name}")
-    for key in ("items", "additionalProperties"):
-        if isinstance(node.get(key), dict):
-            yield from schemas(node[key], f"{path}/*")
+    for child in (
+        node.get("items"),
+        node.get("additionalProperties"),
+        *node.get("patternProperties", {}).values(),
+    ):
+        if isinstance(child, dict):
+            yield from schemas(child, f"{path}/*")
 
 
 def test_the_schema_is_closed_and_bounded() -> None:
@@ -134,6 +139,13 @@ def test_what_the_chart_sets_is_no_extra_variable() -> None:
         done = template({"extraEnv": [{"name": "A", "value": "1"}, {"name": name, "value": "1"}]})
         assert done.returncode != 0, name
         assert f"extraEnv[1]: the chart sets {name}: use " in done.stderr
+
+
+@pytest.mark.parametrize("name", ["VLLM_OPERATOR_HEALTH_ADDRESS", "VLLM_OPERATOR_HEALTH_PORT"])
+def test_what_the_probes_rely_on_is_no_extra_variable(name: str) -> None:
+    done = template({"extraEnv": [{"name": name, "value": "9090"}]})
+    assert done.returncode != 0
+    assert f"extraEnv[0]: {name}: the probes ask port 8080 at the pod's address: leave it out" in done.stderr
 
 
 def test_by_default_the_settings_are_those_of_the_operator() -> None:
@@ -218,6 +230,13 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("gaudiNodes.all", {"a": True}, "at '/gaudiNodes/all/a': got boolean, want string"),
     ("gaudiNodes.all", "a=b", "at '/gaudiNodes/all': got string, want object"),
     ("tolerations", [{"kex": "a"}], "at '/tolerations/0': additional properties 'kex' not allowed"),
+    ("tolerations", [{"operator": "Equals"}], "at '/tolerations/0/operator': value must be one of 'Exists'"),
+    ("tolerations", [{"effect": "Never"}], "at '/tolerations/0/effect': value must be one of 'NoSchedule'"),
+    (
+        "topologySpreadConstraints",
+        [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "Never"}],
+        "at '/topologySpreadConstraints/0/whenUnsatisfiable': value must be one of 'DoNotSchedule'",
+    ),
     ("affinity", {"podAffinty": {}}, "at '/affinity': additional properties 'podAffinty' not allowed"),
     ("resources.limits", {"cpu": "many"}, "at '/resources/limits/cpu'"),
     ("extraLabels", {"app.kubernetes.io/name": "x"}, "at '/extraLabels/app.kubernetes.io~1name'"),
@@ -229,6 +248,8 @@ REFUSED: list[tuple[str, Any, str]] = [
         "extraEnv[0]: the chart sets VLLM_OPERATOR_NAMESPACES: use w",
     ),
     ("networkPolicy.apiServerPorts", [0], "at '/networkPolicy/apiServerPorts/0': minimum"),
+    ("networkPolicy.apiServerPorts", [], "at '/networkPolicy/apiServerPorts': minItems"),
+    ("networkPolicy.dnsPorts", [], "at '/networkPolicy/dnsPorts': minItems"),
     ("networkPolicy.metricsFrom", [{"pods": {}}], "at '/networkPolicy/metricsFrom/0'"),
     ("serviceMonitor.interval", "often", "at '/serviceMonitor/interval'"),
     ("imagePullSecrets", ["registry"], "at '/imagePullSecrets/0': got string, want object"),
@@ -240,6 +261,41 @@ def test_bad_values_are_refused_by_their_path(path: str, value: Any, words: str)
     done = template({path: value})
     assert done.returncode != 0
     assert words in done.stderr
+
+
+@pytest.mark.parametrize("path", [*GROUPS, *LEAVES])
+def test_a_null_is_refused_by_its_name(path: str) -> None:
+    """Helm takes a value that is null away before it looks into the schema."""
+    group, _, name = path.rpartition(".")
+    done = template({path: None})
+    assert done.returncode != 0
+    assert f"at '{'/' if group else ''}{group.replace('.', '/')}': missing property '{name}'" in done.stderr
+
+
+def test_a_null_takes_an_entry_of_a_default_map_away() -> None:
+    values = {"resources.limits.cpu": None, "grafanaDashboards.labels.grafana_dashboard": None}
+    objects = render(values | {"grafanaDashboards.enabled": True})
+    (container,) = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"].keys() == {"memory", "ephemeral-storage"}
+    assert not any("grafana_dashboard" in each["metadata"]["labels"] for each in objects)
+
+
+KEYED = [
+    path
+    for path in LEAVES
+    if isinstance(at(DEFAULTS, path), dict) and path.split(".")[0] not in ("affinity", "resources")
+]
+"""Values that are labels or annotations."""
+
+
+@pytest.mark.parametrize("path", KEYED)
+def test_a_key_that_is_none_is_refused(path: str) -> None:
+    where = f"/{path.replace('.', '/')}"
+    for key in ("two words", "/x", "X.example/x", "x" * 64):
+        done = template({path: {key: "x"}})
+        assert done.returncode != 0
+        assert f"at '{where}': additional properties '{key}' not allowed" in done.stderr
+    render({path: {"example.com/x_1": "x"}})
 
 
 def test_a_chart_that_holds_this_one_may_hand_down_global_values() -> None:

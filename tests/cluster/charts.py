@@ -1,6 +1,7 @@
 """The chart installed by the real helm, and the operator that runs as its Deployment says."""
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def operator(plane: ControlPlane, source: Path = SOURCE) -> OperatorProcess:
         arguments=arguments,
         source=source,
     )
+
+
+def documented(page: str, part: str) -> str:
+    """Return the one command of a page that has a part."""
+    text = (REPOSITORY / page).read_text()
+    (line,) = {each.strip() for each in text.splitlines() if each.startswith("    ") and part in each}
+    return line
+
+
+def words(line: str) -> list[str]:
+    """Return the words of a command after the first."""
+    return shlex.split(line, comments=True)[1:]
 
 
 def kubectl(plane: ControlPlane, *words: str) -> str:

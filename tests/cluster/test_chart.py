@@ -1,5 +1,6 @@
 """The chart on a control plane of its own: what it installs, what that may do, and what stays."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.harness.binaries import REPOSITORY
 from tests.harness.controlplane import ControlPlane
 from tests.harness.fixtures import RESTRICTED
 from tests.harness.helm import CHART, RELEASE, Values
+from tests.harness.past import Past
 from vllm_operator.api.schema import crds
 
 CRDS = [crd["metadata"]["name"] for crd in crds()]
@@ -56,6 +58,7 @@ def test_install_upgrade_rollback_uninstall(plane: ControlPlane, home: str) -> N
     api, models = plane.api, namespace(plane.api, "models-of-a-life")
     _remove_crds(api)
     notes = charts.install(plane, {})
+    assert "kubectl apply --server-side --force-conflicts -f charts/vllm-operator/crds/" in notes
     assert f"kubectl -n {RELEASE} rollout status deployment/{RELEASE}" in notes
     assert len(api.list("Pod", RELEASE)) == 2
     _helm_test_ends(plane)
@@ -101,9 +104,8 @@ def test_crds_that_helm_has_installed_are_upgraded_deliberately(plane: ControlPl
     plane.api.patch("CustomResourceDefinition", None, CRDS[0], {"spec": {"names": {"shortNames": ["old"]}}})
     charts.run(plane, "upgrade", RELEASE, str(CHART), *charts.WAIT)
     assert _short_names(plane.api) == ["old"]
-    text = (CHART / "README.md").read_text()
-    (line,) = (each.strip() for each in text.splitlines() if "kubectl apply" in each)
-    charts.kubectl(plane, *line.split()[1:])
+    line = charts.documented("charts/vllm-operator/README.md", "kubectl apply")
+    charts.kubectl(plane, *charts.words(line))
     assert _short_names(plane.api) == ["vllm"]
 
 
@@ -242,6 +244,24 @@ def test_a_second_release_in_the_namespace_is_refused(plane: ControlPlane, home:
         in done.stderr
     )
     charts.run(plane, "upgrade", RELEASE, str(CHART), "--set=replicas=0", "--set=workers=8")
+
+
+def test_values_of_an_older_chart_alone_are_refused_and_with_the_newer_ones_taken(
+    plane: ControlPlane, home: str
+) -> None:
+    """As docs/upgrade.md says: `--reuse-values` keeps the older chart's defaults, which lack what is new."""
+    with Past() as past:
+        charts.install(plane, {"replicas": 0, "workers": 8}, past.chart)
+    before = charts.deployment(plane)
+    done = charts.attempt(plane, "upgrade", RELEASE, str(CHART), "--reuse-values")
+    assert done.returncode != 0
+    assert re.search(r"at '': missing propert.* 'verify'", done.stderr)
+    assert charts.deployment(plane)["metadata"]["uid"] == before["metadata"]["uid"]
+    assert charts.deployment(plane)["spec"] == before["spec"]
+    charts.run(plane, *charts.words(charts.documented("docs/upgrade.md", "helm upgrade")))
+    (container,) = charts.deployment(plane)["spec"]["template"]["spec"]["containers"]
+    values = {each["name"]: each.get("value") for each in container["env"]}
+    assert (values["VLLM_OPERATOR_WORKERS"], values["VLLM_OPERATOR_VERIFY"]) == ("8", "true")
 
 
 def test_bad_values_are_refused_and_only_crds_are_made(plane: ControlPlane, home: str) -> None:

@@ -5,7 +5,6 @@ the environment and the ServiceAccount that the chart of that commit renders. Th
 docs/upgrade.md and docs/uninstall.md.
 """
 
-import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import closing
@@ -16,7 +15,6 @@ import pytest
 from tests.cluster import charts, quantizing, support
 from tests.harness.api import Api, Object, condition
 from tests.harness.audit import Audit
-from tests.harness.binaries import REPOSITORY
 from tests.harness.controlplane import ControlPlane
 from tests.harness.fixtures import RESTRICTED
 from tests.harness.helm import RELEASE, as_words
@@ -86,14 +84,12 @@ def past() -> Iterator[Past]:
 
 def documented(page: str, part: str, server: str = "") -> list[str]:
     """The words, after the first, of the one command of a page that has a part, for a server of this test."""
-    text = (REPOSITORY / "docs" / page).read_text()
-    code = {each.strip() for each in text.splitlines() if each.startswith("    ")}
-    (line,) = (each for each in code if part in each)
+    line = charts.documented(f"docs/{page}", part)
     if server:
         assert " -n default " in line
         assert " vllm chat " in line
         line = line.replace(" -n default ", f" -n {WHERE} ").replace(" vllm chat ", f" vllm {server} ")
-    return shlex.split(line, comments=True)[1:]
+    return charts.words(line)
 
 
 def rolled_out(plane: ControlPlane) -> None:

@@ -383,6 +383,8 @@ def test_a_bad_setting_is_named(tmp_path: Path, setting: str, value: str) -> Non
 def test_an_image_that_moves_is_refused(image: str) -> None:
     with pytest.raises(InvalidSettingError, match=r"^VLLM_OPERATOR_CPU_IMAGE: .* moves"):
         Settings.read({"VLLM_OPERATOR_CPU_IMAGE": image, "VLLM_OPERATOR_CPU_ENGINE": "vllm 0.32"})
+    with pytest.raises(InvalidSettingError, match=r"^VLLM_OPERATOR_MICROSERVICE_IMAGE: .* moves"):
+        Settings.read({"VLLM_OPERATOR_MICROSERVICE_IMAGE": image})
 
 
 @pytest.mark.parametrize("image", ["own:1", "own@sha256:0", "own:latest@sha256:0", "registry:5000/own:1"])

@@ -52,6 +52,8 @@ app.kubernetes.io/part-of: vllm-operator
 {{- with .Values.image -}}
 {{- if and .tag .digest -}}
 {{- fail (printf "image.tag and image.digest: give one of them. A digest alone decides which image it is: to go over to tag %s, set image.digest to '' too (--set image.digest=)" .tag) -}}
+{{- else if eq .tag "latest" -}}
+{{- fail "image.tag: latest moves, and microservices run from this image: give a fixed tag or a digest" -}}
 {{- else if .digest -}}
 {{ .repository }}@{{ .digest }}
 {{- else -}}
@@ -174,10 +176,14 @@ capabilities:
   "VLLM_OPERATOR_VERIFY_PROXY" "verify.proxy"
   "VLLM_OPERATOR_WORKERS" "workers"
 -}}
+{{- $probed := list "VLLM_OPERATOR_HEALTH_ADDRESS" "VLLM_OPERATOR_HEALTH_PORT" -}}
 {{- $seen := dict -}}
 {{- range $number, $variable := .Values.extraEnv -}}
 {{- with get $set $variable.name -}}
 {{- fail (printf "extraEnv[%d]: the chart sets %s: use %s" $number $variable.name .) -}}
+{{- end -}}
+{{- if has $variable.name $probed -}}
+{{- fail (printf "extraEnv[%d]: %s: the probes ask port %v at the pod's address: leave it out; service.port is the port of the Service" $number $variable.name ($.Files.Get "files/ports.yaml" | fromYaml).health) -}}
 {{- end -}}
 {{- if hasKey $seen $variable.name -}}
 {{- fail (printf "extraEnv[%d]: %s is there twice" $number $variable.name) -}}

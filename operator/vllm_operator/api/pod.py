@@ -10,8 +10,9 @@ from vllm_operator.api.meta import GROUP, Model, Rule, checked, list_atomic, lis
 from vllm_operator.api.parts import DNS_NAME, ObjectName
 
 _NAME = "[a-zA-Z0-9]([-._a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
-_KEY = f"^({DNS_NAME}/)?{_NAME}$"
-_KEY_RE = re.compile(_KEY, re.ASCII)
+KEY = f"^({DNS_NAME}/)?{_NAME}$"
+"""Form of the key of a label or annotation."""
+_KEY_RE = re.compile(KEY, re.ASCII)
 
 RESERVED_LABELS = (
     *("app.kubernetes.io/component", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by"),
@@ -29,8 +30,8 @@ RESERVED_PREFIXES = (
     "seccomp.security.alpha.kubernetes.io/",
 )
 
-_QUALIFIED = Rule(
-    f"self.all(k, k.split('/')[0].size() <= 253 && k.matches('{_KEY}'))",
+QUALIFIED = Rule(
+    f"self.all(k, k.split('/')[0].size() <= 253 && k.matches('{KEY}'))",
     "a key is a name of at most 63 of a-z, A-Z, 0-9, -, _ and ., perhaps with a DNS name (at most "
     "253 characters) and / before it",
     lambda keys: all(len(key.split("/")[0]) <= 253 and _KEY_RE.fullmatch(key) for key in keys),
@@ -52,9 +53,9 @@ _Annotations = Annotated[
     dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32), BeforeValidator(without_nulls)
 ]
 
-Labels = Annotated[_Labels, *checked(_QUALIFIED)]
-Annotations = Annotated[_Annotations, *checked(_QUALIFIED)]
-FurtherLabels = Annotated[_Labels, *checked(_QUALIFIED, _free_of(RESERVED_LABELS))]
+Labels = Annotated[_Labels, *checked(QUALIFIED)]
+Annotations = Annotated[_Annotations, *checked(QUALIFIED)]
+FurtherLabels = Annotated[_Labels, *checked(QUALIFIED, _free_of(RESERVED_LABELS))]
 """Labels beside those that the operator or a controller sets."""
 
 
@@ -109,7 +110,7 @@ class PodFields(Model):
     is made that may do nothing."""
     pod_labels: FurtherLabels | None = None
     """Further labels of the pods."""
-    pod_annotations: Annotated[_Annotations, *checked(_QUALIFIED, _free_of(RESERVED_ANNOTATIONS))] | None = (
+    pod_annotations: Annotated[_Annotations, *checked(QUALIFIED, _free_of(RESERVED_ANNOTATIONS))] | None = (
         None
     )
     """Further annotations of the pods."""
