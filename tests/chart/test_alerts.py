@@ -1,7 +1,6 @@
 """The alerts fire when they should, and not else, in Prometheus' own rule engine; each has a page."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +8,15 @@ import pytest
 import yaml
 
 from tests.harness import promql
-from tests.harness.binaries import REPOSITORY, find_binary
+from tests.harness.binaries import REPOSITORY
+from tests.harness.promql import promtool
 
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
 PAGES = REPOSITORY / "docs" / "runbooks"
 ALERTS = {rule["alert"]: rule for rule in promql.alerts()}
 TABLE = (REPOSITORY / "docs" / "metrics.md").read_text()
+KNOWN = promql.of_operator() | promql.of_vllm()
 SECTIONS = ["Meaning", "Impact", "Look at", "Remedy"]
-
-
-def promtool(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [find_binary("promtool"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_prometheus_reads_the_rules() -> None:
@@ -33,6 +29,13 @@ def test_prometheus_reads_the_rules() -> None:
 def test_it_fires_when_it_should(path: Path) -> None:
     done = promtool("test", "rules", path)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_it_is_fed_with_nothing_but_what_a_scrape_gives(path: Path) -> None:
+    for test in yaml.safe_load(path.read_text())["tests"]:
+        for each in test["input_series"]:
+            assert promql.unknown(promql.Query(path.stem, each["series"]), KNOWN) == set()
 
 
 def expectations(path: Path) -> list[tuple[str, bool]]:
