@@ -9,6 +9,7 @@ import yaml
 
 from tests.harness import promql
 from tests.harness.binaries import REPOSITORY
+from tests.harness.helm import Values, only, render
 from tests.harness.promql import promtool
 
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
@@ -52,6 +53,41 @@ def expectations(path: Path) -> list[tuple[str, bool]]:
 def test_each_alert_is_seen_to_fire_and_not_to_fire() -> None:
     seen = {(path.stem, *each) for path in CASES for each in expectations(path)}
     assert seen == {(name, name, fires) for name in ALERTS for fires in (True, False)}
+
+
+def rendered(values: Values, *words: str) -> dict[str, dict[str, Any]]:
+    """Return the alerts as the chart gives them out, by their names."""
+    made = only(render({"prometheusRule.enabled": True, **values}, *words), "PrometheusRule")
+    return {rule["alert"]: rule for group in made["spec"]["groups"] for rule in group["rules"]}
+
+
+def test_an_operator_that_ends_beside_a_living_one_is_missed(tmp_path: Path) -> None:
+    """Two releases, each with its alerts: that of the dead one's namespace fires, and no other."""
+    name, files = "VLLMOperatorAbsent", []
+    for namespace in ("a", "b"):
+        rule = rendered({}, "--namespace", namespace)[name]
+        del rule["annotations"]
+        files.append(f"{namespace}.yaml")
+        groups = [{"name": namespace, "rules": [rule]}]
+        (tmp_path / files[-1]).write_text(yaml.safe_dump({"groups": groups}))
+    series = [
+        {"series": 'vllm_operator_build_info{namespace="a"}', "values": "1x30"},
+        {"series": 'vllm_operator_build_info{namespace="b"}', "values": "1x5 stale"},
+    ]
+    fires = {"exp_labels": {"severity": "critical", "namespace": "b"}}
+    case = {"eval_time": "20m", "alertname": name, "exp_alerts": [fires]}
+    test = {"interval": "1m", "input_series": series, "alert_rule_test": [case]}
+    (tmp_path / "cases.yaml").write_text(yaml.safe_dump({"rule_files": files, "tests": [test]}))
+    done = promtool("test", "rules", tmp_path / "cases.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_alerts_lead_to_where_the_runbooks_are() -> None:
+    url = "https://git.example.com/vllm-operator/blob/main/docs/runbooks/{alert}.md"
+    rules = rendered({"prometheusRule.runbookUrl": url})
+    for name, rule in rules.items():
+        assert rule["annotations"].pop("runbook_url") == url.replace("{alert}", name)
+    assert rules == ALERTS
 
 
 def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
