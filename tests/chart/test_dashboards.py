@@ -6,7 +6,6 @@ from pathlib import Path
 import yaml
 
 from tests.harness import promql
-from tests.harness.binaries import find_binary
 
 QUERIES = [*promql.of_dashboards()]
 
@@ -16,8 +15,7 @@ def check(folder: Path, expressions: list[str]) -> subprocess.CompletedProcess[s
     rules = [{"record": f"r{index}", "expr": expr} for index, expr in enumerate(expressions)]
     file = folder / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
-    command = [find_binary("promtool"), "check", "rules", str(file)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return promql.promtool("check", "rules", file)
 
 
 def test_every_query_is_read(tmp_path: Path) -> None:

@@ -252,6 +252,8 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("networkPolicy.dnsPorts", [], "at '/networkPolicy/dnsPorts': minItems"),
     ("networkPolicy.metricsFrom", [{"pods": {}}], "at '/networkPolicy/metricsFrom/0'"),
     ("serviceMonitor.interval", "often", "at '/serviceMonitor/interval'"),
+    ("prometheusRule.runbookUrl", "docs/runbooks/{alert}.md", "at '/prometheusRule/runbookUrl'"),
+    ("prometheusRule.runbookUrl", "https://git.example/runbooks", "at '/prometheusRule/runbookUrl'"),
     ("imagePullSecrets", ["registry"], "at '/imagePullSecrets/0': got string, want object"),
 ]
 

@@ -12,6 +12,7 @@ from tests.harness.audit import Audit
 from tests.harness.operator import Cluster, OperatorProcess
 
 ASKED = {"podMonitor": {"labels": {"release": "prometheus"}}}
+KIND = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor"}
 LONGER_THAN_A_LOOK = 90.0
 """Seconds in which an operator looks again for a kind that was missing, however busy the machine is."""
 
@@ -47,7 +48,11 @@ def test_who_asks_for_one_has_one(api: Api, namespace: str, known: None, operato
     monitor = support.child(api, namespace, "PodMonitor", "chat")
     selector = {"vllm-operator.dev/server": "chat", "app.kubernetes.io/component": "server"}
     endpoint = {"port": "http", "path": "/metrics", "interval": "30s"}
-    assert monitor["spec"] == {"selector": {"matchLabels": selector}, "podMetricsEndpoints": [endpoint]}
+    assert monitor["spec"] == {
+        "selector": {"matchLabels": selector},
+        "podMetricsEndpoints": [endpoint],
+        "podTargetLabels": ["vllm-operator.dev/server"],
+    }
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
     (pod,) = api.list("Pod", namespace, labels=labels)
@@ -104,16 +109,23 @@ def test_nobody_asks_and_nothing_is_asked(
 def test_what_was_left_while_no_operator_ran_is_mended(
     api: Api, namespace: str, known: None, operator: OperatorProcess, audit: Audit
 ) -> None:
-    """One that is not wanted any more goes, one that was edited is put back, others are left alone."""
-    for name in ("chat", "edited", "same"):
+    """One that is not wanted any more goes, one that was edited is put back, one that an older operator has
+    made gets what is new, others are left alone.
+    """
+    for name in ("chat", "edited", "older", "same"):
         support.put(api, support.server(namespace, name, monitoring=ASKED))
-    for name in ("chat", "edited", "same"):
+    for name in ("chat", "edited", "older", "same"):
         support.wait_serving(api, namespace, name)
         api.wait_object("PodMonitor", namespace, name)
     support.wait_at_rest(audit, operator, namespace)
     operator.stop()
     support.put(api, support.server(namespace))
     api.patch("PodMonitor", namespace, "edited", {"spec": {"podMetricsEndpoints": [{"port": "other"}]}})
+    older = support.child(api, namespace, "PodMonitor", "older")
+    asked_then = {key: value for key, value in older["spec"].items() if key != "podTargetLabels"}
+    metadata = {key: older["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    before = api.apply({**KIND, "metadata": metadata, "spec": asked_then}, manager="vllm-operator")
+    assert "podTargetLabels" not in before["spec"]
     same = support.child(api, namespace, "PodMonitor", "same")
     mark = audit.mark()
     operator.start()
@@ -123,6 +135,7 @@ def test_what_was_left_while_no_operator_ran_is_mended(
         return bool(monitor["spec"]["podMetricsEndpoints"][0]["port"] == "http")
 
     api.wait_object("PodMonitor", namespace, "edited", mended)
+    api.wait_object("PodMonitor", namespace, "older", lambda obj: obj["spec"] == older["spec"])
     support.wait_at_rest(audit, operator, namespace)
     assert support.child(api, namespace, "PodMonitor", "same") == same
     assert len([each for each in asked(audit, operator, mark) if each.startswith("list")]) == 1
@@ -173,8 +186,7 @@ def test_a_stranger_of_that_name_is_left_alone(
     api: Api, namespace: str, known: None, operator: OperatorProcess
 ) -> None:
     stranger = {
-        "apiVersion": "monitoring.coreos.com/v1",
-        "kind": "PodMonitor",
+        **KIND,
         "metadata": {"name": "chat", "namespace": namespace},
         "spec": {"selector": {"matchLabels": {"a": "b"}}},
     }

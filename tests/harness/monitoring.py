@@ -27,6 +27,7 @@ def definition() -> Object:
                 "x-kubernetes-map-type": "atomic",
             },
             "podMetricsEndpoints": {"type": "array", "items": endpoint},
+            "podTargetLabels": {"type": "array", "items": {"type": "string"}},
         },
     }
     schema = {"type": "object", "required": ["spec"], "properties": {"spec": spec}}

@@ -7,37 +7,15 @@ from typing import Any
 import pytest
 
 from tests.harness import promql
-from tests.harness.promql import DASHBOARDS, OF_TARGETS, Query, Series
-from vllm_operator.controller.metrics import Metrics
-from vllm_operator.controller.store import Store
-from vllm_operator.controller.workqueue import WorkQueue
+from tests.harness.binaries import REPOSITORY
+from tests.harness.promql import DASHBOARDS, Query
 
 QUERIES = [*promql.of_dashboards(), *promql.of_alerts()]
 UNITS = {"none", "s", "ops", "reqps", "percentunit", "bytes"}
 """Units as Grafana calls them."""
 
 
-def of_operator() -> dict[str, Series]:
-    """All series of the operator, by their names, with the labels that each may have."""
-    metrics, store = Metrics(), Store()
-    metrics.look_at(WorkQueue(), store, lambda: True)
-    metrics.requested("GET", "200")
-    said = {
-        "type": "Ready",
-        "status": "True",
-        "reason": "Serving",
-        "lastTransitionTime": "2026-01-02T03:04:05Z",
-    }
-    metadata = {"name": "a", "namespace": "ns", "uid": "a", "resourceVersion": "1"}
-    store.see("VLLMServer", {"metadata": metadata, "spec": {}, "status": {"conditions": [said]}})
-    found = {}
-    for family in metrics.registry.collect():
-        for sample in family.samples:
-            found[sample.name] = Series(sample.name, frozenset(sample.labels))
-    return found
-
-
-KNOWN = of_operator() | promql.of_vllm()
+KNOWN = promql.of_operator() | promql.of_vllm()
 
 
 def test_there_are_queries() -> None:
@@ -48,9 +26,14 @@ def test_there_are_queries() -> None:
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.where)
 def test_only_metrics_that_exist_are_asked_for_and_only_by_their_labels(query: Query) -> None:
     assert query.names
-    assert query.names <= KNOWN.keys()
-    labels = frozenset[str]().union(*(KNOWN[name].labels for name in query.names))
-    assert query.labels <= labels | OF_TARGETS
+    assert promql.unknown(query, KNOWN) == set()
+
+
+def test_queries_of_the_page_on_autoscaling_ask_for_what_exists() -> None:
+    text = (REPOSITORY / "docs" / "tasks" / "autoscaling.md").read_text()
+    found = re.findall(r"^ +(?:- )?(?:seriesQ|q)uery: '?(.+?)'?$", text, re.M)
+    assert len(found) == 2
+    assert [promql.unknown(Query("autoscaling.md", expr), KNOWN) for expr in found] == [set(), set()]
 
 
 @pytest.mark.parametrize(
@@ -130,5 +113,4 @@ def variable_queries() -> list[Query]:
 
 @pytest.mark.parametrize("query", variable_queries(), ids=lambda query: query.where)
 def test_variables_ask_for_what_exists(query: Query) -> None:
-    assert query.names <= KNOWN.keys()
-    assert query.labels <= OF_TARGETS
+    assert promql.unknown(query, KNOWN) == set()

@@ -68,5 +68,12 @@ def _pod_monitor(observed: Observed) -> list[Manifest]:
     own = metadata(server, names.pod_monitor(server.name))
     own["labels"] = own["labels"] | (wanted.labels or {})
     return [
-        render("podmonitor", metadata=own, selector=names.selector(server.name), interval=wanted.interval)
+        render(
+            "podmonitor",
+            metadata=own,
+            selector=names.selector(server.name),
+            interval=wanted.interval,
+            # Dashboards and alerts tell servers apart by it.
+            target_labels=[names.SERVER],
+        )
     ]

@@ -148,6 +148,10 @@ class PrometheusRule(Model):
     """Make a PrometheusRule with the chart's `alerts.yaml`."""
     labels: Labels = Field(default={})
     """Labels by which a Prometheus selects it."""
+    runbook_url: Annotated[str, Field(max_length=512, pattern=r"^(https?://[^\s]*\{alert\}[^\s]*)?$")] = ""
+    """Where you keep `docs/runbooks`, with `{alert}` for the alert's name, such as
+    `https://git.example.com/vllm-operator/blob/main/docs/runbooks/{alert}.md`: annotation `runbook_url` of
+    every alert. Empty: none."""
 
 
 class GrafanaDashboards(Model):
