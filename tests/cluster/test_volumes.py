@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import prefetching, support
 from tests.cluster.kubectl import follow
-from tests.cluster.pool import Pool
+from tests.cluster.pool import HOSTNAME, Pool
 from tests.harness import manifests
 from tests.harness.api import Api, Object
 from tests.harness.audit import Audit
@@ -145,8 +145,10 @@ def busy(api: Api, namespace: str, pool: Pool, cpus: int) -> tuple[str, Object]:
 def test_a_prefetch_runs_beside_the_pods_that_hold_the_claim(
     api: Api, namespace: str, operator: OperatorProcess, pool: Pool
 ) -> None:
+    """Wherever these are: also where the edit sends the server to another node."""
     node, made = busy(api, namespace, pool, cpus=15)
-    made["spec"]["model"] = OTHER
+    (other,) = {each["metadata"]["name"] for each in api.list("Node", labels=pool.label)} - {node}
+    made["spec"] |= {"model": OTHER, "nodeSelector": {HOSTNAME: other}}
     support.put(api, made)
     assert fetched_on(api, namespace) == node
 

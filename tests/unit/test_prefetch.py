@@ -242,18 +242,27 @@ def test_a_revision_that_serves_is_kept_while_another_model_is_fetched() -> None
     assert superfluous(observed(server(), record, running), set(), other.target) == ()
 
 
+PLACED = {"affinity": {"nodeAffinity": {}}, "nodeSelector": {"disk": "fast"}}
+
+
 def beside(**seen: Any) -> Any:
     record, running = serving()
-    spec = SPEC | {"model": {"name": "org/other"}, "affinity": {"nodeAffinity": {}}}
     holds = {"claim": claim(), "pods": [pod()]} | seen
-    return job_of(spec, record, running, **holds)["spec"]["template"]["spec"]["affinity"]
+    pod_ = job_of(SPEC | PLACED | {"model": {"name": "org/other"}}, record, running, **holds)["spec"][
+        "template"
+    ]
+    return {field: pod_["spec"][field] for field in PLACED if field in pod_["spec"]}
 
 
 def test_a_job_runs_beside_the_pods_that_hold_the_claim() -> None:
-    (term,) = beside()["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    """And wherever these are: an edit that sends the server elsewhere does not keep the Job from there."""
+    found = beside()
+    assert list(found) == ["affinity"]
+    assert list(found["affinity"]) == ["podAffinity"]
+    (term,) = found["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     assert term["topologyKey"] == "kubernetes.io/hostname"
     assert term["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == "server"
-    assert beside(claim=claim(access_modes=("ReadWriteMany",))) == {"nodeAffinity": {}}
+    assert beside(claim=claim(access_modes=("ReadWriteMany",))) == PLACED
     assert "affinity" not in job_of(SPEC)["spec"]["template"]["spec"]
 
 
@@ -261,7 +270,7 @@ def test_a_job_runs_beside_the_pods_that_hold_the_claim() -> None:
     "nowhere", [[], [pod(unschedulable="no node")], [pod(failure="Evicted")], [pod(job="other")]], ids=len
 )
 def test_pods_that_are_on_no_node_hold_nothing(nowhere: list[PodFacts]) -> None:
-    assert beside(pods=nowhere) == {"nodeAffinity": {}}
+    assert beside(pods=nowhere) == PLACED
 
 
 def test_a_job_tells_whether_it_runs_beside_others() -> None:

@@ -127,10 +127,13 @@ def _arguments(server: VLLMServer) -> list[str]:
 
 
 def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
-    """Where the Job may run: as the server, where cards are, and beside pods that hold the claim."""
+    """Where the Job may run: as the server, where cards are; or beside the pods that hold the claim."""
     server, claim = observed.server, observed.claim
     fields = jobs.single(server, defaults)
     fields = jobs.without_cards(fields, defaults, gaudi=server.spec.device == "gaudi")
     if observed.held and not (claim and "ReadWriteMany" in claim.access_modes):
+        # They run already. What has come into the spec since could only keep the Job from there, for ever.
+        for field in ("nodeSelector", "affinity"):
+            fields.pop(field, None)
         jobs.beside(fields, {"matchLabels": names.selector(server.name)})
     return fields
