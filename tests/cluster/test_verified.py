@@ -91,6 +91,18 @@ def test_it_is_switched_off_and_on_without_a_pod_of_another_template(
     assert support.record(api, namespace) == record
 
 
+def test_an_operator_that_asks_nobody_keeps_no_answer(
+    cluster: Cluster, api: Api, namespace: str, operator: OperatorProcess, answering: Answering
+) -> None:
+    answering.status["/v1/completions"] = 500
+    support.put(api, support.server(namespace))
+    wait_verified(api, namespace, "False", "NotAnswering")
+    operator.stop()
+    with OperatorProcess(cluster, [namespace]):
+        api.wait_object("VLLMServer", namespace, "chat", lambda obj: not condition(obj, "Verified"))
+        support.wait_serving(api, namespace)
+
+
 def test_each_revision_is_asked(
     api: Api, namespace: str, operator: OperatorProcess, answering: Answering
 ) -> None:

@@ -41,7 +41,8 @@ class Prober:
         self, wake: Callable[[Key], None], *, enabled: bool = True, proxy: str | None = None
     ) -> None:
         self._wake = wake
-        self._enabled = enabled
+        self.enabled = enabled
+        """Whether any server is asked."""
         self._proxy = proxy
         self._client: Client | None = None
         self._asked: dict[Key, _Asked] = {}
@@ -53,7 +54,7 @@ class Prober:
         With `known` the status holds an answer: after a start not all are asked at once.
         """
         asked = self._asked.get(key)
-        if question is None or not self._enabled:
+        if question is None or not self.enabled:
             self.forget(key)
             return None
         if asked is None or asked.question != question:

@@ -25,7 +25,7 @@ from vllm_operator.controller.ties import Everything, Ties
 from vllm_operator.controller.wanted import Wanted
 from vllm_operator.desired import calibration, names
 from vllm_operator.desired.canonical import digest
-from vllm_operator.status.conditions import changes
+from vllm_operator.status.conditions import Transition, changes
 from vllm_operator.status.verified import question
 from vllm_operator.status.view import View
 
@@ -132,7 +132,7 @@ class Reconciler:
             return None
         seen = replace(seen, refused={**seen.refused, **refused})
         status = KINDS[key.kind].judge_blocked(
-            seen, outcome.verdict(error), previous=entry.transitions, now=_text(now)
+            seen, outcome.verdict(error), previous=self._previous(entry), now=_text(now)
         )
         await self._write(key, entry, status)
         return outcome.recheck_seconds(error)
@@ -158,12 +158,17 @@ class Reconciler:
         seen = replace(seen, refused={**seen.refused, **wanted.refused})
         view = View(seen, wanted.target, _text(now))
         seen, again = await self._ask(key, seen, view, now)
-        status = kind.judge(seen, wanted.target, previous=entry.transitions, now=_text(now))
+        status = kind.judge(seen, wanted.target, previous=self._previous(entry), now=_text(now))
         await self._write(key, entry, status)
         # What is said of a place that a pod has freed holds until the scheduler has looked at it.
         waits = isinstance(seen, Observed) and seen.freed and any(pod.unschedulable for pod in seen.pods)
         settles = max(0.1, self._store.settles(key)) if waits else None
         return _soonest(again, settles, _seconds_until(kind.due(view), now))
+
+    def _previous(self, entry: Entry) -> Mapping[str, Transition]:
+        """What was said before. Where nobody is asked any more, no answer is kept for ever."""
+        told = entry.transitions
+        return told if self._prober.enabled else {kind: told[kind] for kind in told if kind != "Verified"}
 
     async def _ask(
         self, key: Key, seen: Everything, view: View, now: datetime
