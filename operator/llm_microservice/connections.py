@@ -13,6 +13,9 @@ SPARE = 64
 """Connections beside those of requests: probes, Prometheus, clients that are refused."""
 CLOSED_AT_ONCE = 16
 """How many make room together: to find the oldest takes a look at all of them."""
+TURNS = 3
+"""Turns of asyncio in which newcomers are taken before the first of them have closed others: it makes their
+transports in the next turn, tells the protocol in the one after that, and then closes what this aborts."""
 
 
 def queue(concurrency: int) -> int:
@@ -27,7 +30,7 @@ def most_open(concurrency: int) -> int:
 
 def files(concurrency: int) -> int:
     """How many files may be open: connections, those just taken, those to vLLM, and some others."""
-    return most_open(concurrency) + queue(concurrency) + concurrency + SPARE
+    return most_open(concurrency) + TURNS * queue(concurrency) + concurrency + SPARE
 
 
 class Connections(ServerState):
