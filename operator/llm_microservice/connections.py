@@ -11,6 +11,9 @@ HEAD_SECONDS = 30.0
 """Time for the head of a request to be whole, from the first byte or the opening of the connection."""
 SPARE = 64
 """Connections beside those of requests: probes, Prometheus, clients that are refused."""
+READ_AT_ONCE = 16 * 1024
+"""Bytes of a client that are read before others have their turn; as chunks of one byte they take some 20 ms.
+asyncio reads 256 KiB."""
 CLOSED_AT_ONCE = 16
 """How many make room together: to find the oldest takes a look at all of them."""
 TURNS = 3
@@ -82,6 +85,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for a request, in the place of another one's if need be."""
         super().connection_made(transport)
+        transport.max_size = READ_AT_ONCE  # type: ignore[attr-defined]  # of asyncio's own loops, undocumented
         self._watch()
         if isinstance(self.server_state, Connections):
             self.server_state.make_room()

@@ -28,7 +28,7 @@ def read(body: bytes) -> object:
 
     Raises TooManyValuesError, and ValueError or RecursionError for what is no JSON.
     """
-    text = body.decode()
+    text = body.decode("utf-8-sig")
     if values(text) > MOST_VALUES:
         raise TooManyValuesError(f"the request holds more than {MOST_VALUES} values, which is the limit")
     return json.loads(text)
@@ -117,7 +117,7 @@ class Message(BaseModel):
 class OpenAIRequest(Parameters):
     """A request as OpenAI's clients send it."""
 
-    # The first wrong message does to mend it, and there may be thousands.
+    # Of thousands of wrong messages the first is told.
     messages: Annotated[list[Message], FailFast()] = Field(min_length=1, max_length=MOST_MESSAGES)
 
     @model_validator(mode="after")

@@ -195,6 +195,14 @@ def test_what_is_nested_too_deep_is_refused(service: Microservice, field: str) -
     assert not [line for line in service.log[before:] if line["level"] != "INFO"]
 
 
+def test_a_mark_before_it_is_no_part_of_a_request(service: Microservice) -> None:
+    """PowerShell puts it in front of UTF-8."""
+    body = b'\xef\xbb\xbf{"messages": {"user": "Who?"}, "streaming": false}'
+    with service.client() as client:
+        headers = {"Content-Type": "application/json"}
+        assert client.post("/v1/chat/completions", content=body, headers=headers).status_code == 200
+
+
 def test_half_a_surrogate_pair_passes_through(service: Microservice, standin: StandIn) -> None:
     """JSON may hold it, UTF-8 may not."""
     body = b'{"messages": {"user": "\\ud800"}, "streaming": false}'
