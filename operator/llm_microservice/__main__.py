@@ -20,6 +20,8 @@ def main() -> int:
     except InvalidSettingError as error:
         print(error, file=sys.stderr)
         return 2
+    # To write a long number takes time by the square of its length. Such a request is refused.
+    sys.set_int_max_str_digits(sys.int_info.str_digits_check_threshold)
     logs.begin(settings.log_level)
     for warning in settings.warnings:
         log.warning(warning)

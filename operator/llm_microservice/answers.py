@@ -6,8 +6,10 @@ from typing import Any
 
 from llm_microservice.events import DONE, data
 from llm_microservice.forms import Ask, GuideRequest
-from llm_microservice.problems import Problem, broken, encode
+from llm_microservice.problems import Problem, broken, encode, kind
 
+GIBBERISH = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What comes of reading what is no JSON, or not of the shape that it should have."""
 LAST = b"data: [DONE]\n\n"
 
 
@@ -18,7 +20,7 @@ class Answer:
         """Begin with nothing."""
         self.done = False
         """Whether the stream has come to its end."""
-        self.failure = ""
+        self.failure: Problem | None = None
         """Why there is no more of it, if vLLM says so or speaks gibberish."""
         self.repeats: dict[str, Any] = {}
         """What it takes over from the request."""
@@ -42,8 +44,8 @@ class Answer:
                 if self._failed(said):
                     break
                 told += self._words(event, said)
-            except (ValueError, LookupError, TypeError, AttributeError):
-                self.failure = "an event of vLLM is not as it should be"
+            except GIBBERISH:
+                self.failure = broken("an event of vLLM is not as it should be")
                 break
         return told
 
@@ -51,10 +53,12 @@ class Answer:
         """Whether vLLM says with this that it has failed; it goes on to say that it is done."""
         # Few events hold the word, and only those need to be read.
         chunk = json.loads(said) if b'"error"' in said else None
-        error = chunk.get("error") if isinstance(chunk, dict) else None
-        if error:
-            self.failure = str(error.get("message") if isinstance(error, dict) else error)
-        return bool(error)
+        if not isinstance(chunk, dict) or not chunk.get("error"):
+            return False
+        # It may be the request's fault: vLLM checks some parameters when its stream has begun.
+        code = _error(chunk).get("code")
+        self.failure = _problem(code if isinstance(code, int) else 500, chunk)
+        return True
 
     def _words(self, event: bytes, said: bytes) -> bytes:  # noqa: ARG002 - others put it into other words
         """What becomes of one event, which says this."""
@@ -81,9 +85,9 @@ class GuideAnswer(Answer):
             answer = json.loads(body)
             choice = answer["choices"][0]
             text = _text(choice.get("message", choice))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            return encode({"id": answer.get("id"), "text": text, **self.repeats})
+        except GIBBERISH as error:
             raise broken("vLLM's answer has no text in it") from error
-        return encode({"id": answer.get("id"), "text": text, **self.repeats})
 
     def _words(self, event: bytes, said: bytes) -> bytes:  # noqa: ARG002 - what it says is enough
         """Return its tokens, as the guide's clients read them: as Python writes a text."""
@@ -104,15 +108,32 @@ def answer_to(ask: Ask) -> Answer:
 def refusal(status: int, body: bytes, retry_after: str | None) -> Problem:
     """What a client is told when vLLM does not answer with 200."""
     try:
-        error = json.loads(body)
-        error = error.get("error", error)
-        message, kind, param = error["message"], error.get("type"), error.get("param")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        message, kind, param = f"vLLM answered with status {status}", None, None
+        return _problem(status, json.loads(body), retry_after)
+    except GIBBERISH:
+        return _problem(status, None, retry_after)
+
+
+def _problem(status: int, said: object, retry_after: str | None = None) -> Problem:
+    """What a client is told of a failure with this status, of which vLLM says this."""
+    error = _error(said)
+    message = str(error.get("message") or f"vLLM answered with status {status}")
     if status in range(400, 500):
+        param = error.get("param")
         return Problem(
-            status, str(kind or "BadRequestError"), str(message), param=param, retry_after=retry_after
+            status,
+            str(error.get("type") or kind(status)),
+            message,
+            param=param if isinstance(param, str) else None,
+            retry_after=retry_after,
         )
     if status == 503:
-        return Problem(503, "ServiceUnavailableError", str(message), retry_after=retry_after or "5")
-    return broken(f"vLLM failed with status {status}: {message}" if status >= 500 else str(message))
+        return Problem(503, "ServiceUnavailableError", message, retry_after=retry_after or "5")
+    return broken(f"vLLM failed with status {status}: {message}" if status >= 500 else message)
+
+
+def _error(said: object) -> dict[str, Any]:
+    """OpenAI's object. vLLM's check of keys says `error` in a word, and FastAPI below it `detail`."""
+    if not isinstance(said, dict):
+        return {}
+    error = said.get("error") or said.get("detail") or said
+    return error if isinstance(error, dict) else {"message": error}

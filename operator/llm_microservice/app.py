@@ -10,10 +10,10 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from llm_microservice.forms import GUIDE, OPENAI, Ask, ChatRequest
+from llm_microservice.forms import GUIDE, OPENAI, Ask, ChatRequest, TooManyValuesError, read
 from llm_microservice.gate import Gate
 from llm_microservice.page import page
-from llm_microservice.problems import Problem, invalid, unavailable
+from llm_microservice.problems import Problem, invalid, kind, unavailable
 from llm_microservice.relay import Relay
 from llm_microservice.service import Service
 
@@ -27,13 +27,24 @@ EXAMPLES = {
 ERRORS: dict[int | str, dict[str, Any]] = {
     404: {"description": "vLLM does not serve this model. Other refusals of vLLM keep their status too."},
     408: {"description": "The request was not whole in time."},
-    413: {"description": "The request is too large."},
+    413: {"description": "The request is too large, or holds too many values."},
     422: {"description": "A field is wrong; `detail` says which."},
     429: {"description": "As many requests are being answered, or as much of them is held, as may be."},
     502: {"description": "vLLM failed, or broke off its answer."},
     503: {"description": "vLLM is not ready, or this server is ending."},
     504: {"description": "vLLM has sent nothing for too long."},
 }
+
+
+class Reading(Request):
+    """A request that is read by our limits."""
+
+    async def json(self) -> Any:
+        """Return what it says. FastAPI makes an answer of what is raised."""
+        try:
+            return read(await self.body())
+        except TooManyValuesError as error:
+            raise HTTPException(413, str(error)) from error
 
 
 class Route(APIRoute):
@@ -44,7 +55,7 @@ class Route(APIRoute):
         handle = super().get_route_handler()
 
         async def once(request: Request) -> Response:
-            return await handle(Request(request.scope, request.receive))
+            return await handle(Reading(request.scope, request.receive))
 
         return once
 
@@ -83,6 +94,8 @@ def _chat(app: FastAPI, service: Service) -> None:
             return Relay(service, Ask(body, service.settings.model), request.headers)
         except ValueError as error:
             raise invalid(f"the request cannot be passed on: {error}") from error
+        except RecursionError as error:
+            raise Problem(400, "BadRequestError", "the request is nested too deep") from error
 
 
 def _health_check(app: FastAPI, service: Service) -> None:
@@ -118,7 +131,7 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this class
-    problem = Problem(error.status_code, "BadRequestError", str(error.detail))
+    problem = Problem(error.status_code, kind(error.status_code), str(error.detail))
     problem.headers |= error.headers or {}
     return problem.response
 

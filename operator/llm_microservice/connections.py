@@ -11,8 +11,14 @@ HEAD_SECONDS = 30.0
 """Time for the head of a request to be whole, from the first byte or the opening of the connection."""
 SPARE = 64
 """Connections beside those of requests: probes, Prometheus, clients that are refused."""
+READ_AT_ONCE = 16 * 1024
+"""Bytes of a client that are read before others have their turn; as chunks of one byte they take some 20 ms.
+asyncio reads 256 KiB."""
 CLOSED_AT_ONCE = 16
 """How many make room together: to find the oldest takes a look at all of them."""
+TURNS = 3
+"""Turns of asyncio in which newcomers are taken before the first of them have closed others: it makes their
+transports in the next turn, tells the protocol in the one after that, and then closes what this aborts."""
 
 
 def queue(concurrency: int) -> int:
@@ -27,7 +33,7 @@ def most_open(concurrency: int) -> int:
 
 def files(concurrency: int) -> int:
     """How many files may be open: connections, those just taken, those to vLLM, and some others."""
-    return most_open(concurrency) + queue(concurrency) + concurrency + SPARE
+    return most_open(concurrency) + TURNS * queue(concurrency) + concurrency + SPARE
 
 
 class Connections(ServerState):
@@ -79,6 +85,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Begin to wait for a request, in the place of another one's if need be."""
         super().connection_made(transport)
+        transport.max_size = READ_AT_ONCE  # type: ignore[attr-defined]  # of asyncio's own loops, undocumented
         self._watch()
         if isinstance(self.server_state, Connections):
             self.server_state.make_room()

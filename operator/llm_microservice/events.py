@@ -15,7 +15,7 @@ class Splitter:
 
     def __init__(self) -> None:
         """Begin with an empty stream."""
-        self._rest = b""
+        self._rest = bytearray()
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Return the events that this piece completes.
@@ -23,11 +23,19 @@ class Splitter:
         Raises TooLongError.
         """
         # A line may end in CR LF, and a piece between the two.
-        text = (self._rest + piece).replace(b"\r\n", b"\n")
-        *whole, self._rest = text.split(b"\n\n")
+        if self._rest.endswith(b"\r") and piece.startswith(b"\n"):
+            del self._rest[-1]
+        # Of what was there only the last byte may belong to an end.
+        unseen = max(len(self._rest) - 1, 0)
+        self._rest += piece.replace(b"\r\n", b"\n")
+        whole = []
+        while (end := self._rest.find(b"\n\n", unseen)) >= 0:
+            whole.append(bytes(self._rest[: end + 2]))
+            del self._rest[: end + 2]
+            unseen = 0
         if len(self._rest) > self.LONGEST:
             raise TooLongError(f"an event of more than {self.LONGEST} bytes")
-        return [event + b"\n\n" for event in whole]
+        return whole
 
 
 def data(event: bytes) -> bytes:

@@ -3,12 +3,41 @@
 The shape of `messages` chooses: an object (or `query` in its place) is the guide's form, a list is OpenAI's.
 """
 
+import json
+import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, FailFast, Field, Tag, model_validator
 
 GUIDE, OPENAI = "guide", "openai"
+MOST_VALUES = 65_536
+MOST_MESSAGES = 4096
+STRING = re.compile(r'"[^"]*"')
 Json = dict[str, Any]
+
+
+class TooManyValuesError(ValueError):
+    """To read this would take too much time and memory."""
+
+
+def read(body: bytes) -> object:
+    """What a request says, in JSON.
+
+    A text of some MiB is read in milliseconds. As many bytes of small values take seconds, in which nobody
+    else is answered, and a hundred times their size of memory.
+
+    Raises TooManyValuesError, and ValueError or RecursionError for what is no JSON.
+    """
+    text = body.decode("utf-8-sig")
+    if values(text) > MOST_VALUES:
+        raise TooManyValuesError(f"the request holds more than {MOST_VALUES} values, which is the limit")
+    return json.loads(text)
+
+
+def values(text: str) -> int:
+    """How many values are in the lists and objects of this JSON; an empty one counts as if it held one."""
+    without_strings = STRING.sub("", text.replace(r"\\", "").replace(r"\"", ""))
+    return sum(map(without_strings.count, ",[{"))
 
 
 class Parameters(BaseModel):
@@ -41,7 +70,10 @@ class Parameters(BaseModel):
 
     def parameters(self, **defaults: Any) -> Json:
         """What goes to vLLM beside the prompt: all that was given, by vLLM's names."""
-        given = self.model_dump(exclude={"messages", "query", "max_new_tokens", "streaming"})
+        own_fields = type(self).model_fields.keys() - Parameters.model_fields.keys()
+        left_out = own_fields | {"max_new_tokens", "streaming"}
+        # No dump: it would copy all that is in the fields that are passed on.
+        given = {name: value for name, value in self if name not in left_out}
         given |= {"max_tokens": self.max_new_tokens or self.max_tokens, "stream": self.wants_stream}
         return defaults | {name: value for name, value in given.items() if value is not None}
 
@@ -58,9 +90,9 @@ class GuideRequest(Parameters):
 
     messages: Pair | None = None
     query: str | None = Field(None, description="A whole prompt, which no chat template is laid around.")
-    typical_p: Any = Field(None, exclude=True, description="Not known to vLLM; of no effect.")
-    input_guardrail_params: Any = Field(None, exclude=True, description="For others in a pipeline.")
-    output_guardrail_params: Any = Field(None, exclude=True, description="For others; comes back as it is.")
+    typical_p: Any = Field(None, description="Not known to vLLM; of no effect.")
+    input_guardrail_params: Any = Field(None, description="For others in a pipeline.")
+    output_guardrail_params: Any = Field(None, description="For others; comes back as it is.")
 
     @model_validator(mode="after")
     def _ask_one_thing(self) -> Self:
@@ -85,7 +117,14 @@ class Message(BaseModel):
 class OpenAIRequest(Parameters):
     """A request as OpenAI's clients send it."""
 
-    messages: list[Message] = Field(min_length=1)
+    # Of thousands of wrong messages the first is told.
+    messages: Annotated[list[Message], FailFast()] = Field(min_length=1, max_length=MOST_MESSAGES)
+
+    @model_validator(mode="after")
+    def _ask_one_thing(self) -> Self:
+        if (self.model_extra or {}).get("query") is not None:
+            raise ValueError("give either messages or query")
+        return self
 
 
 def form(body: object) -> str:
@@ -113,8 +152,7 @@ class Ask:
         self.path = self.CHAT
         self.guide = request if isinstance(request, GuideRequest) else None
         if isinstance(request, OpenAIRequest):
-            messages = [message.model_dump(exclude_unset=True) for message in request.messages]
-            self.body = request.parameters(**defaults) | {"messages": messages}
+            self.body = request.parameters(**defaults) | {"messages": list(map(dict, request.messages))}
         else:
             # Those of the guide's defaults that took effect there: top_k and repetition_penalty never did.
             defaults |= {"max_tokens": 1024, "temperature": 0.01, "top_p": 0.95, "stream": True}
@@ -131,5 +169,6 @@ class Ask:
             # As in the versions whose clients send `query`: a model without a chat template answers it too.
             self.path = self.COMPLETIONS
             return {"prompt": request.query}
-        pair = request.messages.model_dump()
-        return {"messages": [{"role": role, "content": text} for role, text in pair.items() if text]}
+        pair = request.messages
+        system = [{"role": "system", "content": pair.system}] if pair.system else []
+        return {"messages": [*system, {"role": "user", "content": pair.user}]}

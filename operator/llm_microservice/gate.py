@@ -7,7 +7,7 @@ from time import monotonic
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from llm_microservice.life import Life
-from llm_microservice.metrics import Metrics, Record
+from llm_microservice.metrics import REFUSED, Metrics, Record
 from llm_microservice.problems import CLIENT_LEFT, Problem, unavailable
 from llm_microservice.room import Room, Share
 from llm_microservice.settings import Settings
@@ -106,7 +106,8 @@ class Gate:
             fields["failure"] = record.failure
         if record.cause:
             fields["cause"] = record.cause
-        level = logging.WARNING if record.code >= 500 or record.failure else logging.INFO
+        calm = record.code < 500 and record.failure in ("", REFUSED)
+        level = logging.INFO if calm else logging.WARNING
         log.log(level, "request", extra={"fields": fields})
 
 

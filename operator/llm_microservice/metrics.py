@@ -9,6 +9,8 @@ from llm_microservice.life import Life
 
 CODES = {200, 400, 401, 403, 404, 408, 413, 422, 429, 499, 500, 502, 503, 504}
 """Statuses with a count of their own; others are counted by their hundreds."""
+REFUSED = "refused"
+"""Why a stream ended that vLLM began before it had checked all of its request."""
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -21,7 +23,7 @@ class Record:
     stream: bool = False
     code: int = 0
     failure: str = ""
-    """Why a stream that had begun did not come to its end: upstream, timeout, shutdown or client."""
+    """Why a stream that had begun did not come to its end: upstream, timeout, shutdown, client or refused."""
     cause: str = ""
     """The error behind an answer of 5xx, or behind a failure; for the log only."""
     began: float = field(default_factory=monotonic)

@@ -8,6 +8,19 @@ from starlette.responses import Response
 
 CLIENT_LEFT = 499
 """Stands in metrics and logs for a client that did not wait for its answer; nobody is sent it."""
+KINDS = {
+    401: "AuthenticationError",
+    403: "PermissionDeniedError",
+    404: "NotFoundError",
+    413: "ContentTooLargeError",
+    429: "RateLimitError",
+}
+"""By OpenAI's names, as far as it has one."""
+
+
+def kind(status: int) -> str:
+    """The type of an error of which no more is known than its status, of 4xx."""
+    return KINDS.get(status, "BadRequestError")
 
 
 def encode(value: object) -> bytes:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from llm_microservice.answers import answer_to, refusal
 from llm_microservice.events import Splitter, TooLongError
 from llm_microservice.forms import Ask
-from llm_microservice.metrics import Record
+from llm_microservice.metrics import REFUSED, Record
 from llm_microservice.problems import CLIENT_LEFT, Problem, broken, encode, late, unavailable
 from llm_microservice.room import Share
 from llm_microservice.service import Service
@@ -25,8 +25,6 @@ STREAM_HEADERS = {
     # nginx, also as an ingress, holds a stream back without it.
     "x-accel-buffering": "no",
 }
-REASONS = {502: "upstream", 503: "shutdown", 504: "timeout"}
-"""Why a stream ended early, by the status that it would have had before it began."""
 
 
 class Relay(Response):
@@ -64,7 +62,9 @@ class Relay(Response):
             # The server says too that a client is gone when all has been sent.
             return
         elif gone.cancelled():
-            await self._fail(unavailable("this server is ending, and its time is over", close=True))
+            await self._fail(
+                unavailable("this server is ending, and its time is over", close=True), "shutdown"
+            )
         else:
             self._left()
 
@@ -85,7 +85,7 @@ class Relay(Response):
                 # The message may be vLLM's, and quote what it was asked.
                 self._record.cause = repr(problem.__cause__) if problem.__cause__ else ""
                 self._service.health.forget()
-            await self._fail(problem)
+            await self._fail(problem, _reason(problem))
 
     async def _spend(self) -> AsyncIterator[bytes]:
         """The request's body, once: when it has been sent nobody holds it any more."""
@@ -103,7 +103,7 @@ class Relay(Response):
                 if told := self._answer.part(splitter.feed(piece)):
                     await self._put(told)
                 if self._answer.failure:
-                    raise broken(self._answer.failure)
+                    raise self._answer.failure
                 if self._answer.done:
                     return await self._put(b"", more=False)
         except TooLongError as error:
@@ -130,11 +130,11 @@ class Relay(Response):
         await response({"type": "http"}, _nothing, self._send)
         self._complete = True
 
-    async def _fail(self, problem: Problem) -> None:
+    async def _fail(self, problem: Problem, reason: str) -> None:
         if not self._record.code:
             await self._reply(problem.response)
             return
-        self._record.failure = REASONS.get(problem.status, "upstream")
+        self._record.failure = reason
         last = {"type": "http.response.body", "body": problem.event, "more_body": False}
         try:
             async with asyncio.timeout(LAST_WORDS_SECONDS):
@@ -149,6 +149,13 @@ class Relay(Response):
             self._record.failure = "client"
         else:
             self._record.code = CLIENT_LEFT
+
+
+def _reason(problem: Problem) -> str:
+    """Why a stream that had begun ends with this."""
+    if problem.status < 500:
+        return REFUSED
+    return "timeout" if problem.status == 504 else "upstream"
 
 
 async def _gone(receive: Receive) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 WITHOUT_EFFECT = {
     "LLM_DISABLE_STREAMING": "a request says whether it wants a stream",
     "LLM_OUTPUT_GUARD_EXISTS": "a request says whether it wants a stream",
-    "LLM_TLS_SKIP_VERIFY": "certificates are always checked",
+    "LLM_TLS_SKIP_VERIFY": "certificates are always checked; SSL_CERT_FILE says by which authorities",
     "LLM_VLLM_TOKEN_URL": "there is no OAuth; VLLM_API_KEY, or the client's own Authorization header",
     "LLM_VLLM_API_KEY": "it is VLLM_API_KEY here, as in vLLM",
     "TELEMETRY_ENDPOINT": "no traces are made; headers of a trace are passed on to vLLM",
@@ -33,6 +34,8 @@ class Settings:
     endpoint: str
     model: str = ""
     api_key: str = field(default="", repr=False)
+    ca_file: str = ""
+    """The authorities that may have signed vLLM's certificate; empty for those that all the world knows."""
     address: str = "0.0.0.0"  # noqa: S104 - the kubelet and clients ask from outside the pod
     port: int = 9000
     max_concurrency: int = 1024
@@ -65,6 +68,7 @@ class Settings:
             endpoint=_endpoint(given, "LLM_MODEL_SERVER_ENDPOINT"),
             model=given.get("LLM_MODEL_NAME", ""),
             api_key=_key(given, "VLLM_API_KEY"),
+            ca_file=_certificates(given, "SSL_CERT_FILE"),
             address=given.get(f"{own}_ADDRESS", "0.0.0.0"),  # noqa: S104
             port=_number(given, "LLM_USVC_PORT", 9000, 0, 65535),
             max_concurrency=_number(given, f"{own}_MAX_CONCURRENCY", 1024, 1, 100_000),
@@ -110,6 +114,16 @@ def _key(given: Mapping[str, str], name: str) -> str:
             f"{name}: a key is of visible ASCII characters, without spaces or line ends"
         )
     return key
+
+
+def _certificates(given: Mapping[str, str], name: str) -> str:
+    path = given.get(name, "")
+    try:
+        if path:
+            ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise InvalidSettingError(f"{name}: no certificates can be read from {path!r}: {error}") from error
+    return path
 
 
 def _known(given: Mapping[str, str], name: str, values: tuple[str, ...], default: str = "") -> str:

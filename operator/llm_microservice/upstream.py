@@ -1,6 +1,6 @@
 """The way to vLLM. Nothing else here speaks httpx."""
 
-import json
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
@@ -19,11 +19,20 @@ def _told() -> Iterator[None]:
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        if distrust := _distrust(error):
+            raise broken(f"vLLM's certificate is not trusted: {distrust.verify_message}") from error
         raise unavailable("vLLM cannot be reached: it is starting, or stopped") from error
     except httpx.TimeoutException as error:
         raise late("vLLM has sent nothing for too long") from error
     except httpx.HTTPError as error:
         raise broken("vLLM broke off its answer") from error
+
+
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The certificate's fault behind an error, if it is one: that does not pass while one waits."""
+    while error and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__context__
+    return error if isinstance(error, ssl.SSLCertVerificationError) else None
 
 
 class Upstream:
@@ -44,6 +53,7 @@ class Upstream:
             timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout, pool=None),
             # A connection that fails has carried nothing, and another may reach another pod.
             transport=httpx.AsyncHTTPTransport(
+                verify=ssl.create_default_context(cafile=settings.ca_file) if settings.ca_file else True,
                 retries=1,
                 trust_env=False,
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
@@ -86,5 +96,5 @@ class Upstream:
             response = await self._client.get(path, headers=self._own)
             try:
                 return response.status_code, response.json()
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 return response.status_code, None

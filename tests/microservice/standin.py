@@ -8,6 +8,7 @@ that it does not know: `tokens` (how many), `size` (characters of one), `delay` 
 import asyncio
 import contextlib
 import json
+import ssl
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,6 +17,17 @@ from typing import Any, Self
 from aiohttp import web
 
 MODEL = "Intel/neural-chat-7b-v3-3"
+DEEP = b"[" * 200_000
+"""What nobody reads to its end."""
+REFUSED = {
+    "error": {
+        "message": "allowed_token_ids is not None and empty! (parameter=allowed_token_ids, value=[])",
+        "type": "BadRequestError",
+        "param": "allowed_token_ids",
+        "code": 400,
+    }
+}
+"""In words of vLLM 0.32, which it has for a document as a status and for a stream as an event."""
 TEXT = ["Deep", " learning", " isn't\n", ' "magic"', ".", " é", "\u2028"]
 """Tokens that a client must get back as they were: quotes, line ends, letters outside ASCII."""
 
@@ -38,6 +50,10 @@ class StandIn:
     """Status of /health."""
     slow: float = 0
     """Seconds before it answers at /health and /v1/models."""
+    tls: ssl.SSLContext | None = None
+    """The certificate that it shows; without one it speaks plain HTTP."""
+    models_page: str = ""
+    """What /v1/models says in place of the models."""
     running: int = 0
     """Requests that it is answering, as `vllm:num_requests_running` counts them."""
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -68,7 +84,7 @@ class StandIn:
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     async def _start(self) -> None:
         app = web.Application(middlewares=[self._guard], client_max_size=64 * 1024**2)
@@ -78,7 +94,9 @@ class StandIn:
         app.router.add_post("/v1/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=4096, reuse_address=True)
+        site = web.TCPSite(
+            self._runner, "127.0.0.1", self.port, backlog=4096, reuse_address=True, ssl_context=self.tls
+        )
         await site.start()
         self.port = self._runner.addresses[0][1]
         if self.socket:
@@ -99,6 +117,8 @@ class StandIn:
     async def _list(self, _: web.Request) -> web.Response:
         self.looks += 1
         await asyncio.sleep(self.slow)
+        if self.models_page:
+            return web.json_response(text=self.models_page)
         return web.json_response({"object": "list", "data": [{"id": model} for model in self.models]})
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
@@ -139,6 +159,8 @@ class StandIn:
         text = "".join([token async for token in self._tokens(body)])
         if script.get("fault") == "gibberish":
             return web.json_response({"choices": []})
+        if script.get("fault") == "deep":
+            return web.Response(body=DEEP, content_type="application/json")
         choice: dict[str, Any] = {"index": 0, "finish_reason": "length"}
         choice |= (
             {"text": text}
@@ -160,6 +182,8 @@ class StandIn:
             return web.json_response({})
         answer.enable_chunked_encoding()
         await answer.prepare(request)
+        if script.get("fault") == "refused at once":
+            await self._fail(request, answer, "refused")
         if kind == "chat.completion":
             await self._write(answer, _chunk(kind, {"delta": {"role": "assistant", "content": ""}}))
         sent = 0
@@ -190,8 +214,13 @@ class StandIn:
         elif fault == "error":
             # So does vLLM 0.32 when its engine fails, and goes on to say that it is done.
             await answer.write(b'data: {"error": {"message": "Internal server error", "code": 500}}\n\n')
+        elif fault == "refused":
+            # So does vLLM 0.32 with parameters that it checks when it begins to answer.
+            await answer.write(b"data: " + json.dumps(REFUSED).encode() + b"\n\n")
         elif fault == "gibberish":
             await answer.write(b"data: {\n\n")
+        elif fault == "deep":
+            await answer.write(b'data: {"error": ' + DEEP + b"\n\n")
         elif fault == "endless":
             with contextlib.suppress(ConnectionError):
                 while True:

@@ -1,5 +1,6 @@
 """Clients that open connections and do not go on: others are answered all the same."""
 
+import json
 import socket
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,19 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (connections.files(20),) * 2)
 sys.exit(main())
 """
 """One that may have the files that 20 requests need, and no more."""
+WATCHED = """
+import logging, sys
+from llm_microservice.__main__ import main
+from llm_microservice.connections import READ_AT_ONCE, Connection
+read = Connection.data_received
+def noted(self, data):
+    if len(data) > READ_AT_ONCE:
+        logging.error("%d bytes at once", len(data))
+    read(self, data)
+Connection.data_received = noted
+sys.exit(main())
+"""
+"""One that tells when it reads more at once than it should."""
 
 
 @pytest.fixture(scope="module")
@@ -115,4 +129,16 @@ def test_many_clients_that_do_not_go_on(launch: Launch, standin: StandIn) -> Non
         assert service.chat(FORMS["openai"]).status_code == 200
         standin.hold.set()
         assert read_until(running, crowd.END).count(b"xxx") == 4
+    assert [line for line in service.log if line["level"] != "INFO"] == []
+
+
+def test_a_request_in_small_chunks_keeps_nobody_waiting(launch: Launch, standin: StandIn) -> None:
+    """Each chunk takes as long as a request of its own: others have their turn after some."""
+    service = launch(standin.url, words=[sys.executable, "-c", WATCHED])
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: it\r\nTransfer-Encoding: chunked\r\n"
+    body = json.dumps(FORMS["openai"] | {"user": "x" * 20_000}).encode()
+    with connected(service, 1) as (client,):
+        client.sendall(head + b"Content-Type: application/json\r\n\r\n")
+        client.sendall(b"".join(b"1\r\n%c\r\n" % each for each in body) + b"0\r\n\r\n")
+        assert b"[DONE]" in read_until(client, crowd.END)
     assert [line for line in service.log if line["level"] != "INFO"] == []

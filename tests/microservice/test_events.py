@@ -29,6 +29,14 @@ def test_half_an_event_is_none() -> None:
     assert splitter.feed(b"\n") == [b"data: b\n\n"]
 
 
+def test_a_large_event_in_small_pieces() -> None:
+    """Nothing is looked at or copied for each piece again: this would take many minutes."""
+    splitter, event = Splitter(), b"data: " + b"x" * (Splitter.LONGEST - 10)
+    for at in range(len(event)):
+        assert splitter.feed(event[at : at + 1]) == []
+    assert splitter.feed(b"\n\n") == [event + b"\n\n"]
+
+
 def test_an_event_without_an_end() -> None:
     splitter = Splitter()
     assert splitter.feed(b"x" * Splitter.LONGEST) == []

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.processes import free_ports, wait_until
 from tests.microservice.program import Launch, Microservice, events, request
-from tests.microservice.standin import MODEL, TEXT, StandIn
+from tests.microservice.standin import MODEL, REFUSED, TEXT, StandIn
 
 PAIR = {"system": "", "user": "Who?"}
 USER = [{"role": "user", "content": "Who?"}]
@@ -68,9 +68,29 @@ def test_other_answers_of_vllm(
     assert answer.json()["error"]["code"] == status
 
 
-@pytest.mark.parametrize("fault", ["break", "gibberish"])
+@pytest.mark.parametrize("fault", ["break", "gibberish", "deep"])
 def test_no_document_of_it(service: Microservice, fault: str) -> None:
     assert service.chat(whole(FORMS["guide"]) | {"standin": {"fault": fault}}).status_code == 502
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_vllm_refuses_once_its_stream_has_begun(launch: Launch, standin: StandIn, form: str) -> None:
+    """Its status is 200 by then. It is no fault of vLLM: its health is believed on."""
+    service = launch(standin.url, LLM_MICROSERVICE_HEALTH_CACHE_SECONDS="600")
+    assert service.health().status_code == 200
+    looks = standin.looks
+    answer = service.chat(FORMS[form] | {"standin": {"fault": "refused at once"}})
+    assert (answer.status_code, answer.json()) == (400, REFUSED | {"detail": REFUSED["error"]["message"]})
+    # Too late for a status.
+    answer = service.chat(FORMS[form] | {"standin": {"fault": "refused", "after": 2}})
+    assert answer.status_code == 200
+    word, _, said = events(answer.text)[-1].partition("\ndata: ")
+    assert (word, json.loads(said)["error"]) == ("event: error", REFUSED["error"])
+    assert service.metric('llm_microservice_stream_failures_total{reason="refused"}') == 1
+    no_fault = [(400, "INFO"), (200, "INFO")]
+    wait_until(lambda: noted(service) == no_fault, [], 30, "both are noted, as no fault")
+    assert service.health().status_code == 200
+    assert standin.looks == looks
 
 
 def test_vllm_is_not_there_yet_and_comes(launch: Launch) -> None:
@@ -98,10 +118,16 @@ def test_vllm_says_nothing(hasty: Microservice, streamed: bool) -> None:
     assert (answer.status_code, answer.json()["error"]["type"]) == (504, "GatewayTimeoutError")
 
 
+def noted(service: Microservice) -> list[tuple[int, str]]:
+    """Status and level of each request in the log."""
+    return [(line["code"], line["level"]) for line in service.log if line["message"] == "request"]
+
+
 FAULTS = {
     "break": "upstream",
     "error": "upstream",
     "gibberish": "upstream",
+    "deep": "upstream",
     "endless": "upstream",
     "silence": "timeout",
     "short": "upstream",

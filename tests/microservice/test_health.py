@@ -61,6 +61,12 @@ def test_those_who_ask_together_share_an_answer(launch: Launch) -> None:
         assert standin.looks - before < 10
 
 
+def test_a_page_that_cannot_be_read(launch: Launch) -> None:
+    with StandIn(models_page="[" * 200_000) as standin:
+        service = launch(standin.url)
+        assert service.health().json()["detail"] == "vLLM is not ready: /v1/models answers 200"
+
+
 def test_a_vllm_that_hangs_is_not_healthy(launch: Launch) -> None:
     with StandIn(slow=60) as standin:
         service: Microservice = launch(standin.url)

@@ -6,10 +6,13 @@ import socket
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 
+from llm_microservice.forms import MOST_MESSAGES, MOST_VALUES
 from tests.bench.machine import resident_bytes
 from tests.harness.processes import wait_until
+from tests.microservice.crowd import peak_bytes
 from tests.microservice.program import Launch, Microservice, request
 from tests.microservice.standin import StandIn
 from tests.microservice.test_connections import connected, read_until
@@ -97,3 +100,68 @@ def refused(service: Microservice) -> bool:
         answer = read_until(client, b"\r\n\r\n", at_once=1)
     assert answer.startswith((b"HTTP/1.1 200", b"HTTP/1.1 429")), answer
     return answer.startswith(b"HTTP/1.1 429")
+
+
+COSTLY = {
+    "no messages": ('{"messages":[', "5", "]}"),
+    "messages without a role": ('{"messages":[', '{"rol":""}', "]}"),
+    "empty messages": ('{"messages":[', '{"role":""}', "]}"),
+    "contents": ('{"messages":[{"role":"user","content":[', "[]", "]}]}"),
+    "another field": ('{"messages":{"user":"Who?"},"tools":[', "[]", "]}"),
+    "what comes back": ('{"messages":{"user":"Who?"},"output_guardrail_params":[', "[]", "]}"),
+    "other fields": ('{"messages":{"user":"Who?"}', ',"x":0', "}"),
+    "no object": ("[", "[]", "]"),
+    "no end": ("[", "[", ""),
+}
+
+
+def filled(start: str, value: str, end: str) -> bytes:
+    """JSON of nearly 4 MiB, which is as large as may be, with as many of these values as fit."""
+    between = "" if value in "[" or value.startswith(",") else ","
+    count = (4 * MIB - 100) // len(value + between)
+    return (start + between.join([value] * count) + end).encode()
+
+
+def test_large_requests_that_are_costly_to_read(launch: Launch, standin: StandIn) -> None:
+    """Of one such the process once took 3.3 GB, and told in 285 MB what was wrong with it."""
+    service, seen = launch(standin.url), len(standin.seen)
+    for name, parts in COSTLY.items():
+        answer = posted(service, filled(*parts))
+        assert (answer.status_code, answer.json()["error"]["type"]) == (413, "ContentTooLargeError"), name
+        assert len(answer.content) < 1000, name
+        assert peak_bytes(service.process.pid) < 160 * MIB, name
+    assert len(standin.seen) == seen
+
+
+def posted(service: Microservice, body: bytes) -> httpx.Response:
+    """The answer to this body."""
+    with service.client() as client:
+        headers = {"Content-Type": "application/json"}
+        return client.post("/v1/chat/completions", content=body, headers=headers)
+
+
+def test_the_most_messages(service: Microservice, standin: StandIn) -> None:
+    message = {"role": "user", "content": "Who?"}
+    assert service.chat({"messages": [message] * MOST_MESSAGES}).status_code == 200
+    assert standin.seen[-1]["messages"] == [message] * MOST_MESSAGES
+    answer = service.chat({"messages": [message] * (MOST_MESSAGES + 1)})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "messages")
+    assert f"at most {MOST_MESSAGES} items" in answer.json()["error"]["message"]
+
+
+def test_of_wrong_messages_the_first_is_told(service: Microservice) -> None:
+    answer = service.chat({"messages": [{"rol": "user"}] * MOST_MESSAGES})
+    (told,) = answer.json()["detail"]
+    assert (answer.status_code, told["loc"]) == (422, ["body", "messages", 0, "role"])
+
+
+def test_the_most_values(service: Microservice, standin: StandIn) -> None:
+    """Members of objects and of lists count, and nothing within a text."""
+    message, stop = {"role": "user", "content": 'Who? "1,2,[{\\' * 10_000}, ["\\", '"', ",", ""]
+    body = {"messages": [message], "stop": stop}
+    more = MOST_VALUES - len(["messages", "stop", "seed"]) - len([message]) - len(message) - len(stop)
+    assert service.chat(body | {"seed": [0] * more}).status_code == 200
+    assert standin.seen[-1]["messages"] == [message]
+    answer = service.chat(body | {"seed": [0] * (more + 1)})
+    assert (answer.status_code, answer.json()["error"]["type"]) == (413, "ContentTooLargeError")
+    assert f"more than {MOST_VALUES} values" in answer.json()["detail"]

@@ -48,6 +48,11 @@ def test_empty_system_messages_and_nulls_are_not_sent(service: Microservice, sta
     assert not {"model", "top_k"} & set(standin.seen[-1])
 
 
+def test_an_empty_message_of_the_user_is_sent(service: Microservice, standin: StandIn) -> None:
+    assert service.chat({"messages": {"user": ""}, "streaming": False}).status_code == 200
+    assert standin.seen[-1]["messages"] == [{"role": "user", "content": ""}]
+
+
 def test_query_is_a_whole_prompt(service: Microservice, standin: StandIn) -> None:
     answer = service.chat({"query": "Deep learning is", "streaming": False}).json()
     assert (answer["text"], answer["prompt"]) == ("".join(TEXT), "Deep learning is")
@@ -97,7 +102,9 @@ def test_a_key_of_our_own_is_sent_in_place_of_the_clients(launch: Launch) -> Non
         assert answer.status_code == 200
         assert keyed.health().status_code == 200
         keyless = launch(standin.url)
-        assert keyless.chat({"messages": USER}).status_code == 401
+        refused = keyless.chat({"messages": USER})
+        error = {"message": "Unauthorized", "type": "AuthenticationError", "param": None, "code": 401}
+        assert (refused.status_code, refused.json()["error"]) == (401, error)
         assert keyless.chat({"messages": USER}, headers={"Authorization": "Bearer ours"}).status_code == 200
         # It lives, and clients have its key.
         assert keyless.health().status_code == 200
@@ -122,6 +129,7 @@ WRONG: list[tuple[dict[str, Any], list[Any]]] = [
     ({"messages": {"system": "Be brief."}}, ["messages", "user"]),
     ({"messages": {"user": 1}}, ["messages", "user"]),
     ({"messages": PAIR, "query": "Who?"}, []),
+    ({"messages": USER, "query": "Who?"}, []),
     ({"query": None, "messages": None}, []),
     ({"messages": USER, "max_new_tokens": 0}, ["max_new_tokens"]),
     ({"messages": PAIR, "max_tokens": "many"}, ["max_tokens"]),
@@ -157,8 +165,9 @@ BROKEN = {
     "nothing": (b"", 422),
     "not a number": (b'{"messages": {"user": "a"}, "seed": NaN}', 422),
     "not a number to send back": (b'{"messages": {"user": "a"}, "output_guardrail_params": NaN}', 422),
-    "too deep": (b'{"messages": ' + b"[" * 200_000, 400),
+    "too deep": (b'{"messages": ' + b"[" * 60_000, 400),
     "no UTF-8": (b'{"messages": {"user": "\xff"}}', 400),
+    "a number of 4,300 digits": (b'{"messages": {"user": "a"}, "seed": ' + b"9" * 4300 + b"}", 400),
 }
 
 
@@ -170,6 +179,28 @@ def test_what_is_no_request_at_all(service: Microservice, name: str) -> None:
         answer = client.post("/v1/chat/completions", content=body, headers=headers)
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == status
+
+
+@pytest.mark.parametrize("field", ["seed", "output_guardrail_params"])
+def test_what_is_nested_too_deep_is_refused(service: Microservice, field: str) -> None:
+    """At some depth it can be read, and not be written."""
+    before, codes = len(service.log), set()
+    for depth in range(600, 1000, 5):
+        nested = "[" * depth + "]" * depth
+        body = f'{{"messages": {{"user": "a"}}, "streaming": false, "{field}": {nested}}}'
+        with service.client() as client:
+            headers = {"Content-Type": "application/json"}
+            codes.add(client.post("/v1/chat/completions", content=body, headers=headers).status_code)
+    assert codes == {200, 400}
+    assert not [line for line in service.log[before:] if line["level"] != "INFO"]
+
+
+def test_a_mark_before_it_is_no_part_of_a_request(service: Microservice) -> None:
+    """PowerShell puts it in front of UTF-8."""
+    body = b'\xef\xbb\xbf{"messages": {"user": "Who?"}, "streaming": false}'
+    with service.client() as client:
+        headers = {"Content-Type": "application/json"}
+        assert client.post("/v1/chat/completions", content=body, headers=headers).status_code == 200
 
 
 def test_half_a_surrogate_pair_passes_through(service: Microservice, standin: StandIn) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 
+import certifi
 import pytest
 
 from llm_microservice.settings import InvalidSettingError, Settings
@@ -27,6 +28,7 @@ def test_all_of_them() -> None:
         "LLM_USVC_PORT": "9001",
         "OPEA_LOGGER_LEVEL": "DEBUG",
         "VLLM_API_KEY": "secret",
+        "SSL_CERT_FILE": certifi.where(),
         f"{own}_ADDRESS": "::",
         f"{own}_MAX_CONCURRENCY": "5",
         f"{own}_MAX_BODY_BYTES": "2048",
@@ -41,6 +43,7 @@ def test_all_of_them() -> None:
         endpoint="https://[::1]:8443/vllm",
         model="a/b",
         api_key="secret",
+        ca_file=certifi.where(),
         address="::",
         port=9001,
         max_concurrency=5,
@@ -70,6 +73,9 @@ WRONG = [
     ("OPEA_LOGGER_LEVEL", "loud"),
     ("VLLM_API_KEY", "two words"),
     ("VLLM_API_KEY", "line\n"),
+    ("SSL_CERT_FILE", "/nowhere/ca.crt"),
+    ("SSL_CERT_FILE", "/dev/null"),
+    ("SSL_CERT_FILE", "/"),
     ("LLM_MICROSERVICE_MAX_CONCURRENCY", "0"),
     ("LLM_MICROSERVICE_MAX_BODY_BYTES", "-1"),
     # The largest request would never have room.
@@ -107,7 +113,7 @@ def test_what_the_guide_knew_and_has_no_effect_is_told(launch: Launch, standin: 
 
 def test_fewer_open_files_than_needed_make_for_fewer_requests(standin: StandIn) -> None:
     script = (
-        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 328));"
+        "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (200, 524));"
         "from llm_microservice.__main__ import with_files; from llm_microservice.settings import Settings;"
         "print(with_files(Settings('http://chat')).max_concurrency);"
         "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
@@ -115,5 +121,5 @@ def test_fewer_open_files_than_needed_make_for_fewer_requests(standin: StandIn) 
     words = [command()[0], "-c", script]
     surroundings = environment("http://chat", 9000)
     done = subprocess.run(words, env=surroundings, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "34\n(328, 328)\n"
-    assert done.stderr.startswith("LLM_MICROSERVICE_MAX_CONCURRENCY: 1024 requests need 4288 open files")
+    assert done.stdout == "34\n(524, 524)\n"
+    assert done.stderr.startswith("LLM_MICROSERVICE_MAX_CONCURRENCY: 1024 requests need 6464 open files")

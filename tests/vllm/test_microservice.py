@@ -168,6 +168,28 @@ def test_vllms_own_refusals(service: Microservice) -> None:
 
 @pytest.mark.parametrize("body", FORMS, ids=["guide", "openai", "query"])
 @pytest.mark.parametrize("streamed", [True, False])
+@pytest.mark.parametrize(
+    "wrong", [{"logit_bias": {"999999": 1}}, {"allowed_token_ids": []}], ids=["bias", "allowed"]
+)
+def test_what_vllm_checks_when_it_begins_to_answer(
+    service: Microservice, stage: Stage, body: dict[str, Any], streamed: bool, wrong: dict[str, Any]
+) -> None:
+    """vLLM's own answer to a request for a stream is 200, with the error as its first event."""
+    answer = service.chat(body | wrong | {"stream": streamed})
+    (param,) = wrong
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+    assert answer.json()["error"]["type"] == "BadRequestError"
+    own = httpx.post(
+        f"{stage.vllm}/v1/chat/completions",
+        json={"messages": USER, "stream": True} | wrong,
+        trust_env=False,
+        timeout=60,
+    )
+    assert own.status_code == 200
+
+
+@pytest.mark.parametrize("body", FORMS, ids=["guide", "openai", "query"])
+@pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_leaves_frees_vllm(
     service: Microservice, stage: Stage, body: dict[str, Any], streamed: bool
 ) -> None:
