@@ -39,7 +39,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "tasks" / "from-the-guide.md"
 def test_a_secret_is_named_and_never_shown(tmp_path: Path, line: str, key: str, secret: str) -> None:
     file = written(tmp_path, MODEL, line, "NO_PROXY=localhost")
     result = imported(file, *NEW, "--device", "cpu", "--namespace", "models")
-    made = f'kubectl -n models create secret generic {secret} --from-literal={key}="${key}"\n'
+    made = f'kubectl -n models create secret generic {secret} --from-literal={key}="${{{key}:?}}"\n'
     assert f"#   {made}" in result.stdout
     assert f"name: {secret}\n" in result.stdout.partition("\n---\n")[2]
     assert line.partition("=")[2] not in result.output

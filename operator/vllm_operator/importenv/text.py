@@ -30,7 +30,7 @@ def _secrets(conversion: Conversion) -> list[str]:
     namespace = conversion.options.namespace
     kubectl = f"kubectl -n {namespace}" if namespace else "kubectl"
     for secret, settings in conversion.keys.items():
-        values = " ".join(f'--from-literal={each.name}="${each.name}"' for each in settings)
+        values = " ".join(f'--from-literal={each.name}="${{{each.name}:?}}"' for each in settings)
         lines.append(f"  {kubectl} create secret generic {secret} {values}")
         lines.append(f"  ({', '.join(map(str, settings))})")
     return lines
