@@ -61,7 +61,13 @@ def run(
     from vllm_operator.controller.operator import run as run_operator  # noqa: PLC0415
 
     async def run_to_the_end() -> None:
-        code = await run_operator(dataclasses.replace(settings, **changes))
+        code = 1
+        try:
+            code = await run_operator(dataclasses.replace(settings, **changes))
+        except InvalidSettingError:
+            raise
+        except Exception:
+            logging.getLogger(__name__).exception("the operator has failed")
         # Before asyncio cancels what is left: after a fault, kopf's watchers take that for the end of a
         # pause, and go on for ever.
         logging.shutdown()

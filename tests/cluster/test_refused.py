@@ -108,6 +108,7 @@ def test_a_server_that_goes_last_of_its_namespace_is_told_nothing_of_it(
     try:
         api.wait_for(
             lambda: max(refused().values(), default=0) >= 2,
+            timeout=120,  # pods that end slowly hold up the second round of the namespace's deletion
             message="a Service could not be made again, twice",
         )
         found = support.child(api, namespace, "VLLMServer", "chat")

@@ -1,12 +1,19 @@
 """Which namespaces are closed, and when one is open again."""
 
 import asyncio
+from collections.abc import Collection
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from vllm_operator.config import Settings
 from vllm_operator.controller import handlers, reach
 from vllm_operator.controller.cluster import Cluster
+from vllm_operator.controller.leader import Elector
+from vllm_operator.controller.metrics import Metrics
+from vllm_operator.controller.operator import Operator
 from vllm_operator.controller.outcome import ApiError
 
 
@@ -18,15 +25,13 @@ class Closed:
         self.broken = 0
         self.asked = 0
 
-    async def uids(self, kind: str, namespace: str, selector: str) -> tuple[set[str], int]:
-        assert selector == (handlers.SELECTOR if kind in handlers.CHILDREN else "")
+    async def try_list(self, kind: str, namespace: str) -> None:
         self.asked += 1
         if self.broken:
             self.broken -= 1
             raise ApiError(503, "starting")
         if (kind, namespace) in self.shut:
             raise ApiError(403, f"{kind} is forbidden in {namespace}")
-        return set(), 1
 
 
 @pytest.mark.parametrize("kind", handlers.WATCHED)
@@ -61,3 +66,32 @@ async def test_without_a_closed_namespace_nothing_is_asked(monkeypatch: pytest.M
     assert not waiting.done()
     assert cluster.asked == 0
     waiting.cancel()
+
+
+async def watched(cluster: Closed, *asked: str) -> tuple[tuple[str, ...], Collection[str]]:
+    """What an operator watches that was asked to watch some namespaces, and what it leaves out."""
+    settings = replace(Settings.read({}), namespaces=asked)
+    elector = cast(Elector, SimpleNamespace(holds=lambda: True))
+    operator = Operator(settings, cast(Cluster, cluster), elector, Metrics())
+    left_out = await operator._leave_out_closed()
+    assert operator.monitors.namespaces == (operator.namespaces or (None,))
+    return operator.namespaces, left_out
+
+
+async def test_what_is_closed_is_left_out_of_all_that_is_watched() -> None:
+    cluster = Closed(("Pod", "b"))
+    assert await watched(cluster, "a", "b", "c") == (("a", "c"), {"b": "Pod is forbidden in b"})
+    assert await watched(cluster, "a") == (("a",), {})
+
+
+async def test_where_nothing_is_open_or_nobody_can_tell_it_is_as_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Above all, no namespace never becomes all of them."""
+    cluster = Closed(("Pod", "a"), ("Pod", "b"))
+    assert await watched(cluster, "a", "b") == (("a", "b"), ())
+    assert await watched(cluster, "a", "a") == (("a", "a"), ())
+    assert caplog.text == ""
+    cluster.broken = 1
+    assert await watched(cluster, "a", "c") == (("a", "c"), ())
+    assert await watched(cluster) == ((), ())

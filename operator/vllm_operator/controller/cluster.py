@@ -96,6 +96,10 @@ class Cluster:
             found |= {item["metadata"]["uid"] for item in answer["items"] or ()}
         return found, int(answer["metadata"]["resourceVersion"])
 
+    async def try_list(self, kind: str, namespace: str) -> None:
+        """List no more than one object, to see whether that may be done. Raises ApiError."""
+        await self._call("LIST", path_of(kind, namespace), {"limit": "1"}, accept=_METADATA_ONLY)
+
     async def objects(self, kind: str, namespace: str | None, selector: str) -> tuple[list[Manifest], int]:
         """All objects of a kind, and the resourceVersion at which these were all. Raises ApiError."""
         found: list[Manifest] = []

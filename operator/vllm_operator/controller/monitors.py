@@ -13,6 +13,7 @@ import logging
 import random
 import sys
 import time
+from collections.abc import Sequence
 
 from vllm_operator.api.observed import POD_MONITOR
 from vllm_operator.api.reasons import Reason
@@ -37,7 +38,8 @@ class Monitors:
     def __init__(self, cluster: Cluster, feed: handlers.Feed, namespaces: tuple[str, ...]) -> None:
         self._cluster = cluster
         self._feed = feed
-        self._namespaces = namespaces or (None,)
+        self.namespaces: Sequence[str | None] = namespaces or (None,)
+        """Where they are looked for."""
         self._users: set[Key] = set()
         self._woken = asyncio.Event()
         self._known = False
@@ -80,7 +82,7 @@ class Monitors:
             return
         self._trusted = True
         failed = False
-        for namespace in self._namespaces:
+        for namespace in self.namespaces:
             try:
                 await self._list(namespace)
             except PASSING as error:

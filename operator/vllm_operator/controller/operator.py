@@ -113,12 +113,7 @@ class Operator:
         self.health.parts = parts
         await asyncio.wait({stopped, opened, *parts}, return_when=asyncio.FIRST_COMPLETED)
         self.stopping.set()
-        failed = [task for task in parts if task.done()]
-        # What has failed shows in /healthz until the process has ended; an end that was asked for does not.
-        self.health.parts = failed
-        for task in failed:
-            error = None if task.cancelled() else task.exception()
-            log.error("a part of the operator has ended, and so it ends", exc_info=error)
+        failed = self._tell_faults(parts, opened)
         # Reconciling ends first, so that nothing is written on the word of a watch that has ended.
         ending = (*workers, listing, opened, holder)
         for task in ending:
@@ -130,22 +125,35 @@ class Operator:
         await asyncio.wait({watcher}, timeout=END_SECONDS)
         return 1 if failed else 0
 
+    def _tell_faults(
+        self, parts: Collection[asyncio.Task[None]], opened: asyncio.Task[None]
+    ) -> list[asyncio.Task[None]]:
+        """Tell what has ended by a fault: any of the parts, or the look at closed namespaces."""
+        failed = [task for task in parts if task.done()]
+        failed += [opened] if opened.done() and opened.exception() else []
+        # What has failed shows in /healthz until the process has ended; an end that was asked for does not.
+        self.health.parts = failed
+        for task in failed:
+            error = None if task.cancelled() else task.exception()
+            log.error("a part of the operator has ended, and so it ends", exc_info=error)
+        return failed
+
     async def _leave_out_closed(self) -> Collection[str]:
         """Watch only what is open. Returns what is not.
 
         Where nothing is open, or nobody can tell, all is watched as it was asked for, and kopf says why not.
         """
-        asked = self.settings.namespaces
         try:
-            shut = await reach.closed(self.cluster, asked)
+            shut = await reach.closed(self.cluster, self.namespaces)
         except PASSING as error:
             log.warning("cannot list: %s", error or type(error).__name__)
             return ()
+        left = tuple(namespace for namespace in self.namespaces if namespace not in shut)
+        if not left:
+            return ()  # none at all would mean all that there are
         for namespace, words in shut.items():
             log.error("%s is left out until the operator may list what is in it: %s", namespace, words)
-        if len(shut) == len(asked):
-            return ()
-        self.namespaces = tuple(namespace for namespace in asked if namespace not in shut)
+        self.namespaces = self.monitors.namespaces = left
         return shut
 
     def _ready(self) -> bool:

@@ -27,9 +27,8 @@ async def closed(cluster: Cluster, namespaces: Collection[str]) -> dict[str, str
     found = {}
     for namespace in namespaces:
         for kind in handlers.WATCHED:
-            selector = handlers.SELECTOR if kind in handlers.CHILDREN else ""
             try:
-                await cluster.uids(kind, namespace, selector)
+                await cluster.try_list(kind, namespace)
             except ApiError as error:
                 if error.status != 403:
                     raise
