@@ -64,11 +64,13 @@ class Settings:
         body = _number(given, f"{own}_MAX_BODY_BYTES", 4 * 1024**2, 1024, 1024**3)
         # Less would have no room for the largest request, ever.
         buffered = _number(given, f"{own}_MAX_BUFFERED_BYTES", max(64 * 1024**2, body), body, 64 * 1024**3)
+        endpoint = _endpoint(given, "LLM_MODEL_SERVER_ENDPOINT")
         return cls(
-            endpoint=_endpoint(given, "LLM_MODEL_SERVER_ENDPOINT"),
+            endpoint=endpoint,
             model=given.get("LLM_MODEL_NAME", ""),
             api_key=_key(given, "VLLM_API_KEY"),
-            ca_file=_certificates(given, "SSL_CERT_FILE"),
+            # An image may bring the variable, for a file that nobody needs where nothing is encrypted.
+            ca_file=_certificates(given, "SSL_CERT_FILE") if endpoint.lower().startswith("https:") else "",
             address=given.get(f"{own}_ADDRESS", "0.0.0.0"),  # noqa: S104
             port=_number(given, "LLM_USVC_PORT", 9000, 0, 65535),
             max_concurrency=_number(given, f"{own}_MAX_CONCURRENCY", 1024, 1, 100_000),

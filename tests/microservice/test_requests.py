@@ -183,9 +183,9 @@ def test_what_is_no_request_at_all(service: Microservice, name: str) -> None:
 
 @pytest.mark.parametrize("field", ["seed", "output_guardrail_params"])
 def test_what_is_nested_too_deep_is_refused(service: Microservice, field: str) -> None:
-    """At some depth it can be read, and not be written."""
+    """With Python 3.11 at about a thousand: there it can be read, and not be written."""
     before, codes = len(service.log), set()
-    for depth in range(600, 1000, 5):
+    for depth in (*range(600, 1000, 5), 20_000):
         nested = "[" * depth + "]" * depth
         body = f'{{"messages": {{"user": "a"}}, "streaming": false, "{field}": {nested}}}'
         with service.client() as client:

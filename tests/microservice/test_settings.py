@@ -73,9 +73,6 @@ WRONG = [
     ("OPEA_LOGGER_LEVEL", "loud"),
     ("VLLM_API_KEY", "two words"),
     ("VLLM_API_KEY", "line\n"),
-    ("SSL_CERT_FILE", "/nowhere/ca.crt"),
-    ("SSL_CERT_FILE", "/dev/null"),
-    ("SSL_CERT_FILE", "/"),
     ("LLM_MICROSERVICE_MAX_CONCURRENCY", "0"),
     ("LLM_MICROSERVICE_MAX_BODY_BYTES", "-1"),
     # The largest request would never have room.
@@ -90,6 +87,14 @@ def test_a_mistake_is_told_by_the_name_of_its_variable(name: str, value: str) ->
         Settings.read({**HERE, name: value})
     assert "secret" not in str(told.value)
     assert "two words" not in str(told.value)
+
+
+@pytest.mark.parametrize("file", ["/nowhere/ca.crt", "/dev/null", "/"])
+def test_certificates_are_read_where_they_are_of_use(file: str) -> None:
+    given = {**HERE, "SSL_CERT_FILE": file}
+    assert Settings.read(given).ca_file == ""
+    with pytest.raises(InvalidSettingError, match=r"^SSL_CERT_FILE: "):
+        Settings.read(given | {"LLM_MODEL_SERVER_ENDPOINT": "https://chat"})
 
 
 def test_a_mistake_ends_the_program_without_a_traceback() -> None:

@@ -20,8 +20,8 @@ class ApiError(Exception):
     """The API server refused a request.
 
     `status` is the HTTP status code, `retry_after` the seconds that it asked us to wait, `fields` the
-    paths of what it found wrong, and `causes` its words for what is wrong with them. A message also holds
-    values, which are anybody's words: nothing may be decided by what occurs in it.
+    paths of what it found wrong, and `causes` the reasons that it gives for that, by their fixed names. A
+    message also holds values, which are anybody's words: nothing may be decided by what occurs in it.
     """
 
     def __init__(
