@@ -132,7 +132,7 @@ def _placement(observed: Observed, defaults: Defaults) -> dict[str, Any]:
     fields = jobs.single(server, defaults)
     fields = jobs.without_cards(fields, defaults, gaudi=server.spec.device == "gaudi")
     if observed.held and not (claim and "ReadWriteMany" in claim.access_modes):
-        # They have a node, or are about to. What has come into the spec since could only keep the Job from it.
+        # They have a node, or soon will. What has come into the spec since could only keep the Job from it.
         for field in ("nodeSelector", "affinity"):
             fields.pop(field, None)
         jobs.beside(fields, {"matchLabels": names.selector(server.name)})
