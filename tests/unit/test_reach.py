@@ -75,6 +75,8 @@ async def watched(cluster: Closed, *asked: str) -> tuple[tuple[str, ...], Collec
     operator = Operator(settings, cast(Cluster, cluster), elector, Metrics())
     left_out = await operator._leave_out_closed()
     assert operator.monitors.namespaces == (operator.namespaces or (None,))
+    page = operator.metrics.page().decode()
+    assert f"vllm_operator_namespaces_left_out {len(left_out)}.0" in page
     return operator.namespaces, left_out
 
 

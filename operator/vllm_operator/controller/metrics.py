@@ -79,11 +79,19 @@ class Metrics:
             buckets=_CALIBRATION_BUCKETS,
             registry=self.registry,
         )
+        self._left_out = Gauge(
+            "vllm_operator_namespaces_left_out",
+            "Namespaces that may not be listed, and so are not watched",
+            registry=self.registry,
+        )
         Info("vllm_operator_build", "The running version", registry=self.registry).info(
             {"version": __version__}
         )
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
         # A rate needs a first value: that of what has not happened yet is 0.
         for kind in CLASSES:
             self._reconcile_seconds.labels(kind)
@@ -119,6 +127,10 @@ class Metrics:
         start, end = _timestamp(result.started_at), _timestamp(result.completed_at)
         if start is not None and end is not None:
             self._calibration_seconds.observe(end - start)
+
+    def left_out(self, namespaces: int) -> None:
+        """Tell how many namespaces are closed to the operator."""
+        self._left_out.set(namespaces)
 
     def page(self) -> bytes:
         """All metrics, in Prometheus' text format."""

@@ -154,6 +154,7 @@ class Operator:
         for namespace, words in shut.items():
             log.error("%s is left out until the operator may list what is in it: %s", namespace, words)
         self.namespaces = self.monitors.namespaces = left
+        self.metrics.left_out(len(shut))
         return shut
 
     def _ready(self) -> bool:
