@@ -58,8 +58,8 @@ class Parameters(BaseModel):
     @model_validator(mode="after")
     def _say_one_thing(self) -> Self:
         for ours, theirs in (("max_new_tokens", "max_tokens"), ("streaming", "stream")):
-            values = {getattr(self, ours), getattr(self, theirs)} - {None}
-            if len(values) > 1:
+            said = {getattr(self, ours), getattr(self, theirs)} - {None}
+            if len(said) > 1:
                 raise ValueError(f"{ours} and {theirs} are two names of one thing and differ")
         return self
 

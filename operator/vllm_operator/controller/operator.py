@@ -18,7 +18,7 @@ from vllm_operator.controller.health import Health
 from vllm_operator.controller.leader import LEASE_SECONDS, TERM_SECONDS, Elector
 from vllm_operator.controller.metrics import Metrics
 from vllm_operator.controller.monitors import Monitors
-from vllm_operator.controller.outcome import PASSING, ApiError
+from vllm_operator.controller.outcome import APPLY_CRDS, PASSING, ApiError
 from vllm_operator.controller.prober import Prober
 from vllm_operator.controller.progress import ProgressReader
 from vllm_operator.controller.reconciler import Reconciler
@@ -248,7 +248,7 @@ async def _served(cluster: Cluster, stopping: asyncio.Event) -> bool:
         try:
             if await cluster.served():
                 return True
-            log.warning("the CRDs are not installed: kubectl apply --server-side -f crds/")
+            log.warning("the CRDs are not installed: %s", APPLY_CRDS)
         except PASSING as error:
             log.warning("the API server does not answer: %s", error or type(error).__name__)
         with contextlib.suppress(TimeoutError):

@@ -15,6 +15,8 @@ from vllm_operator.status.conditions import Verdict
 # What we cannot watch (an object that is not ours, a quota) may still mend itself.
 STALLED_RECHECK_SECONDS = 60.0
 
+APPLY_CRDS = "kubectl apply --server-side --force-conflicts -f crds/"
+
 
 class ApiError(Exception):
     """The API server refused a request.

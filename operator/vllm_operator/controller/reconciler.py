@@ -33,8 +33,6 @@ OBSERVATION_SECONDS = 2.0
 """Seconds in which the Deployment controller is expected to look at what we wrote. Until then there is
 nothing new to say, and a status in between would be written only to be overwritten."""
 
-UPDATE_CRDS = "kubectl apply --server-side --force-conflicts -f crds/"
-
 log = logging.getLogger(__name__)
 
 
@@ -220,7 +218,7 @@ class Reconciler:
                 return
             if outcome.unfit(error):
                 # Helm installs CRDs, and never changes them.
-                log.error("the CRDs are older than this operator: %s", UPDATE_CRDS)
+                log.error("the CRDs are older than this operator: %s", outcome.APPLY_CRDS)
             raise
         for condition in told:
             log.info(
