@@ -4,6 +4,7 @@ import ast
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -199,12 +200,14 @@ def test_a_client_that_leaves_frees_vllm(
     address = httpx.URL(service.url)
     with socket.create_connection((address.host, address.port or 0), timeout=60) as client:
         client.sendall(request(long))
-        wait_until(lambda: stage.running() == 1, [service.process], 60, "vLLM works")
         if streamed:
             assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        else:
+            # Not told by /metrics: on a busy machine that has been answered only after the last token.
+            time.sleep(2)
     stage.wait_idle()
-    # It has not just come to its end.
-    assert stage.count("vllm:generation_tokens_total") - before < LONG["max_tokens"]
+    # It had begun, and has not just come to its end.
+    assert 0 < stage.count("vllm:generation_tokens_total") - before < LONG["max_tokens"]
 
 
 def read(service: Microservice, tokens: int, into: Stream) -> None:
